@@ -1,0 +1,64 @@
+"""Pollux: digital twins of real assets, from one typed, differentiable definition to guarded autonomy.
+
+This is the public face: everything in the README and the docs imports from here. Names are loaded on first use, so
+that `import pollux` costs nothing and the command line can open its port before the numerical stack is loaded.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pollux.core.errors import PolluxError as PolluxError
+    from pollux.core.priors import LogNormal as LogNormal
+    from pollux.core.priors import Normal as Normal
+    from pollux.core.signals import Belief as Belief
+    from pollux.core.signals import Command as Command
+    from pollux.core.signals import Decision as Decision
+    from pollux.core.signals import Forecast as Forecast
+    from pollux.core.signals import Readings as Readings
+    from pollux.core.signals import Refusal as Refusal
+    from pollux.core.twin import NoInput as NoInput
+    from pollux.core.twin import Scalar as Scalar
+    from pollux.core.twin import Signals as Signals
+    from pollux.core.twin import Twin as Twin
+    from pollux.core.twin import const as const
+    from pollux.core.twin import param as param
+    from pollux.core.twin import part as part
+    from pollux.core.twin import var as var
+    from pollux.model.compile import compile as compile
+    from pollux.model.statespace import flatten as flatten
+
+_HOMES = {
+    "PolluxError": "core.errors",
+    "LogNormal": "core.priors",
+    "Normal": "core.priors",
+    "Belief": "core.signals",
+    "Command": "core.signals",
+    "Decision": "core.signals",
+    "Forecast": "core.signals",
+    "Readings": "core.signals",
+    "Refusal": "core.signals",
+    "NoInput": "core.twin",
+    "Scalar": "core.twin",
+    "Signals": "core.twin",
+    "Twin": "core.twin",
+    "const": "core.twin",
+    "param": "core.twin",
+    "part": "core.twin",
+    "var": "core.twin",
+    "compile": "model.compile",
+    "flatten": "model.statespace",
+}
+
+__version__ = "0.1.0"
+__all__ = sorted([*_HOMES, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pollux' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"pollux.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

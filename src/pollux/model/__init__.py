@@ -1,0 +1,1 @@
+"""Stage 1, model: how does it behave? Compile, integrate, roll out, linearise, calibrate."""

@@ -1,0 +1,166 @@
+// The JSON shapes that server and dashboard agree on. Times are event time, seconds since 1970 UTC.
+
+export type Status = "good" | "watch" | "act";
+export type Health = "good" | "missing" | "stale" | "gated" | "suspect";
+export type Level = 0 | 1 | 2 | 3 | 4;
+export type Num = number | null;
+
+export interface Figure {
+  label: string;
+  value: Num;
+  unit: string;
+}
+
+export interface TwinCard {
+  name: string;
+  title: string;
+  kind: string;
+  status: Status;
+  health: number;
+  t: number;
+  data_age: number;
+  alarms: number;
+  level: Level;
+  figures: Figure[];
+}
+
+export interface Signal {
+  name: string;
+  label: string;
+  unit: string;
+  low: Num;
+  high: Num;
+  noise: Num;
+  group: string;
+}
+
+export interface FaultKind {
+  kind: string;
+  where: string[];
+  size: number;
+  unit: string;
+}
+
+export interface Describe {
+  name: string;
+  title: string;
+  doc: string;
+  states: Signal[];
+  inputs: Signal[];
+  sensors: Signal[];
+  parameters: Signal[];
+  margins: { name: string; label: string; unit?: string }[];
+  tracked: string[];
+  schematic: string | null;
+  site: { faults: FaultKind[] } | null;
+}
+
+export interface SensorNow {
+  value: Num;
+  predicted: Num;
+  low: Num;
+  high: Num;
+  health: Health;
+  age: number;
+}
+
+export type AlarmState = "active" | "acknowledged" | "shelved" | "cleared";
+
+export interface Alarm {
+  id: string;
+  t: number;
+  cause: string;
+  subject: string;
+  summary: string;
+  priority: 1 | 2 | 3;
+  evidence: Record<string, number>;
+  state: AlarmState;
+  by?: string | null;
+  note?: string | null;
+}
+
+export type ProposalStatus = "pending" | "approved" | "rejected" | "expired" | "executed" | "refused";
+
+export interface Proposal {
+  id: string;
+  twin: string;
+  t: number;
+  proposer: string;
+  reason: string;
+  values: Record<string, number>;
+  expires: number;
+  status: ProposalStatus;
+  rule?: string | null;
+  expected: { label: string; unit: string; acting: Num; not_acting: Num }[];
+  risk: { limit: string; acting: Num; not_acting: Num }[];
+  hash: string;
+}
+
+export interface Frame {
+  type: "frame";
+  twin: string;
+  t: number;
+  wall: number;
+  status: Status;
+  level: Level;
+  stopped: boolean;
+  stale: boolean;
+  data_age: number;
+  sensors: Record<string, SensorNow>;
+  states: Record<string, { mean: Num; low: Num; high: Num }>;
+  inputs: Record<string, { value: Num }>;
+  margins: Record<string, Num>;
+  nis: Num;
+  alarms: Alarm[];
+  proposals: Proposal[];
+}
+
+export interface HistoryColumns {
+  measured?: Num[];
+  mean?: Num[];
+  low?: Num[];
+  high?: Num[];
+}
+
+export interface HistoryOut {
+  t: number[];
+  signals: Record<string, HistoryColumns>;
+}
+
+/** Quantiles: `sensors[name][q][k]` is level `levels[q]` at `times[k]`. */
+export interface ForecastOut {
+  type?: "forecast";
+  twin?: string;
+  t0: number;
+  times: number[];
+  levels: number[];
+  states: Record<string, Num[][]>;
+  sensors: Record<string, Num[][]>;
+  margins: Record<string, Num[][]>;
+  plan: Record<string, Num[]>;
+  crossings: { margin: string; probability: number; t_median: Num; t_early: Num }[];
+}
+
+export interface Explanation {
+  id: string;
+  text: string;
+  facts: Figure[];
+  chain: { id: string; kind: string; t: number }[];
+}
+
+export interface AskOut {
+  answer: string;
+  used: { capability: string; params: Record<string, unknown> }[];
+  facts: Figure[];
+}
+
+export interface AuditOut {
+  records: Record<string, unknown>[];
+  verified: boolean;
+}
+
+export type LiveMessage =
+  | { type: "hello"; role?: string; version?: string }
+  | Frame
+  | (ForecastOut & { type: "forecast" })
+  | { type: "fleet"; twins: TwinCard[] };

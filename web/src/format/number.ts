@@ -1,0 +1,36 @@
+// Numbers as an operator reads them: few digits, the same number of them from tick to tick.
+const MINUS = "\u2212";
+
+/** Decimals that show about `digits` significant digits of a value of size `scale`. */
+export function decimals(scale: number, digits = 3): number {
+  const size = Math.abs(scale);
+  if (!Number.isFinite(size) || size === 0) return digits - 1;
+  return Math.max(0, Math.min(6, digits - 1 - Math.floor(Math.log10(size))));
+}
+
+export function fixed(value: number, places: number): string {
+  return value.toFixed(places).replace(/^-(?=[0.]*$)/, "").replace("-", MINUS);
+}
+
+/** `3.07`, `122`, `0.042`, `1.2e−5`; a dash where there is no number. */
+export function number(value: number | null | undefined, scale?: number): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  const size = Math.abs(scale ?? value);
+  if (size >= 1e6 || (size > 0 && size < 1e-4)) return value.toExponential(1).replaceAll("-", MINUS);
+  return fixed(value, decimals(size));
+}
+
+export function percent(probability: number | null | undefined): string {
+  if (probability === null || probability === undefined) return "–";
+  const p = 100 * probability;
+  if (p > 0 && p < 1) return "< 1 %";
+  if (p < 100 && p > 99) return "> 99 %";
+  return `${p.toFixed(0)} %`;
+}
+
+/** A typical size of a signal, so that its values keep one number of decimals. */
+export function scaleOf(signal: { low: number | null; high: number | null }, value: number | null): number {
+  const sizes = [signal.low, signal.high].filter((v): v is number => v !== null && v !== 0).map(Math.abs);
+  const span = sizes.length ? Math.max(...sizes) : Math.abs(value ?? 1);
+  return Math.min(span, Math.max(Math.abs(value ?? span), span / 10)) || 1;
+}
