@@ -1,4 +1,7 @@
-"""The plant on MQTT: publishes readings, takes commands and faults, acknowledges. Thin: all behaviour is in `plant.py`."""
+"""The plant on MQTT:
+
+publishes readings, takes commands and faults, acknowledges. Thin: all behaviour is in `plant.py`.
+"""
 
 import argparse
 import asyncio
@@ -7,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,13 +28,28 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pollux.twins.water.plant", description=__doc__)
     parser.add_argument("--broker", default="mqtt://127.0.0.1:1883", help=f"user in the URL, password in ${PASSWORD}")
     parser.add_argument("--site", default="water")
-    parser.add_argument("--speed", type=float, default=600.0, help="simulated seconds per second; 0: as fast as possible")
+    parser.add_argument(
+        "--speed", type=float, default=600.0, help="simulated seconds per second; 0: as fast as possible"
+    )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--start", help="first event time, ISO 8601 (default 2026-01-05T00:00Z, or what --resume says)")
+    parser.add_argument(
+        "--start",
+        help="first event time, ISO 8601 (default 2026-01-05T00:00Z; a number is seconds since 1970)",
+    )
     parser.add_argument("--steps", type=int, help="stop after so many steps")
     parser.add_argument("--fault", action="append", default=[], metavar="KIND:WHERE:SIZE[:HOUR[:HOURS]]",
                         help=f"fault at simulated HOUR for HOURS; kinds: {', '.join(FAULTS)}")  # fmt: skip
     return parser.parse_args(argv)
+
+
+def _time(text: str) -> float:
+    """Event time, on the step's grid, of an ISO 8601 date (UTC if it names no zone) or of seconds since 1970."""
+    try:
+        t = float(text)
+    except ValueError:
+        date = datetime.fromisoformat(text)
+        t = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    return STEP * round(t / STEP)
 
 
 def schedule(specs: Sequence[str], start: float) -> list[tuple[float, str, str, float, float | None]]:
@@ -122,13 +140,16 @@ async def serve(plant: Plant, args: argparse.Namespace) -> None:
                         await listener
                 return
         except aiomqtt.MqttError as error:
-            print(f"plant: broker {args.broker} not reachable ({error}); again in {RETRY_S:g} s", file=sys.stderr)
+            print(
+                f"plant: broker {args.broker} not reachable ({error}); again in {RETRY_S:g} s",
+                file=sys.stderr,
+            )
             await asyncio.sleep(RETRY_S)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Start the plant from the command line."""
     args = arguments(argv)
-    start = datetime.fromisoformat(args.start).timestamp() if args.start else START
+    start = _time(args.start) if args.start else START
     with Plant(seed=args.seed, start=start) as plant, contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve(plant, args))

@@ -4,12 +4,13 @@ Demand of node i at time t, in L/s:
 
     d_i(t) = base_i * shape_i(t) * (1 + day(t)) * (1 + common(t) + own_i(t))
 
-`base_i` is Net1's own base demand. `shape_i` is a daily curve with a morning and an evening peak whose timing differs by
-node and on weekends; it belongs to the city, so it is the same for every seed. `day` is a first-order autoregression
-over days, `common` and `own_i` over steps; these are the seed's.
+`base_i` is Net1's own base demand. `shape_i` is a daily curve with a morning and an evening peak whose timing
+differs by node and on weekends; it belongs to the city, so it is the same for every seed. `day` is a
+first-order autoregression over days, `common` and `own_i` over steps; these are the seed's.
 
-Net1's own pattern (2-hour steps, least demand at 19:00, 1.4 times the mean at 05:00) is a textbook pattern, not a
-city's; it is replaced because a night tariff against it would be a caricature. The mean flow stays Net1's 69.4 L/s.
+Net1's own pattern (2-hour steps, least demand at 19:00, 1.4 times the mean at 05:00) is a textbook pattern,
+not a city's; it is replaced because a night tariff against it would be a caricature. The mean flow stays
+Net1's 69.4 L/s.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,10 @@ SPREAD_OWN, TIME_OWN = 0.08, 3600.0
 
 @dataclass(frozen=True)
 class Curve:
-    """A node's daily habit: clock hours of the two peaks, their heights over a flat base, and their widths in hours."""
+    """A node's daily habit:
+
+    clock hours of the two peaks, their heights over a flat base, and their widths in hours.
+    """
 
     morning: float
     evening: float
@@ -35,7 +39,8 @@ class Curve:
     noon: float = 0.45
 
 
-# Residential in the south (31, 32) and the west (11, 21), offices and shops in the centre (12, 22), mixed in the east.
+# Residential in the south (31, 32) and the west (11, 21), offices and shops in the centre (12, 22), mixed in
+# the east.
 CITY: dict[str, Curve] = {
     "11": Curve(7.2, 19.6, 1.00, 0.85),
     "12": Curve(8.4, 18.2, 0.80, 0.55, 2.4, 0.75),
@@ -105,7 +110,10 @@ class Demand:
         return self._base * curves * (1 + day[:, None]) * (1 + common[:, None] + own)
 
     def at(self, t: float) -> np.ndarray:
-        """Demand of every node at time `t`, (node,), L/s. Times must not go back by more than the current day."""
+        """Demand of every node at time `t`, (node,), L/s.
+
+        Times must not go back by more than the current day.
+        """
         k = round((t - self._begin) / self._step)
         while k >= self._steps_a_day:
             self._begin += self._steps_a_day * self._step

@@ -1,7 +1,8 @@
-"""A thin, typed door to the EPANET 2.2 solver that wntr ships: only the calls that the plant needs, in SI units.
+"""A thin, typed door to the EPANET 2.2 solver that wntr ships: only the calls that the plant needs, in SI
+units.
 
-The library is loaded straight from wntr's folder. Importing `wntr` itself pulls pandas, SciPy and a plotting stack
-(5 s on two busy cores) of which the plant needs nothing; the solver and the network file are the same.
+The library is loaded straight from wntr's folder. Importing `wntr` itself pulls pandas, SciPy and a plotting
+stack (5 s on two busy cores) of which the plant needs nothing; the solver and the network file are the same.
 
 Source: L. A. Rossman et al., EPANET 2.2 User Manual, EPA/600/R-20/133, and its toolkit reference.
 """
@@ -28,9 +29,7 @@ class EpanetError(RuntimeError):
     """The solver refused; `code` is its error number."""
 
     def __init__(self, code: int, call: str):
-        super().__init__(
-            f"EPANET `{call}` answered error {code}; the error list is in appendix B of its manual"
-        )
+        super().__init__(f"EPANET `{call}` answered error {code}; the error list is in appendix B of its manual")
         self.code = code
 
 
@@ -57,7 +56,10 @@ def _library() -> Path:
 
 
 class Epanet:
-    """One open hydraulic project, stepped by the caller. Flows in L/s, heads and pressures in m, power in kW."""
+    """One open hydraulic project, stepped by the caller.
+
+    Flows in L/s, heads and pressures in m, power in kW.
+    """
 
     def __init__(self, inp: Path, hydraulic_step: int):
         self._lib = ctypes.CDLL(str(_library()))
@@ -140,7 +142,10 @@ class Epanet:
         return t.value
 
     def advance(self) -> int:
-        """Move the tanks to the next hydraulic event with the flows just solved. Returns the seconds it took."""
+        """Move the tanks to the next hydraulic event with the flows just solved.
+
+        Returns the seconds it took.
+        """
         dt = ctypes.c_long()
         self._call("nextH", ctypes.byref(dt))
         return dt.value

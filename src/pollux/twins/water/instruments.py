@@ -12,7 +12,10 @@ SENSOR_FAULTS: tuple[SensorFault, ...] = ("sensor_bias", "sensor_stuck", "sensor
 
 @dataclass(frozen=True)
 class Instrument:
-    """One sensor: the tag it publishes, its wire unit, its noise (standard deviation) and the size of a telling bias."""
+    """One sensor:
+
+    the tag it publishes, its wire unit, its noise (standard deviation) and the size of a telling bias.
+    """
 
     tag: str
     unit: str

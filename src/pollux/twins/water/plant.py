@@ -1,12 +1,13 @@
-"""The water plant: EPANET's Net1 as somebody else's asset, in its own process, seen only through noisy instruments.
+"""The water plant: EPANET's Net1 as somebody else's asset, in its own process, seen only through noisy
+instruments.
 
     python -m pollux.twins.water.plant --broker mqtt://127.0.0.1:1883 --speed 600 --seed 1
 
-Net1 and not Net3: one pump, one tank and nine junctions, so the best schedule in hindsight can be found by search on the
-plant itself, and every figure of the twin can be held against it. Nothing here imports Pollux.
+Net1 and not Net3: one pump, one tank and nine junctions, so the best schedule in hindsight can be found by
+search on the plant itself, and every figure of the twin can be held against it. Nothing here imports Pollux.
 
-One `step` applies what the station decides, solves the network at time t, reads the instruments at t, and lets the tank
-run to t + step. Readings of time t thus belong to the pump state of [t, t + step).
+One `step` applies what the station decides, solves the network at time t, reads the instruments at t, and
+lets the tank run to t + step. Readings of time t thus belong to the pump state of [t, t + step).
 """
 
 from collections.abc import Mapping
@@ -91,7 +92,8 @@ class Plant:
         net.start()
 
     def step(self, commands: Mapping[str, float] | None = None) -> dict[str, float]:
-        """Take commands (actuator -> value), run one step, and return the readings of its beginning under `t`.
+        """Take commands (actuator -> value), run one step, and return the readings of its beginning under
+        `t`.
 
         Tags are the instruments', plus `pump` (1 runs, 0 rests), `valve_*` (1 open) and `station_mode`
         (0 remote, 1 local level control, 2 safety override). A dropped sensor's tag is absent.
@@ -121,9 +123,10 @@ class Plant:
     def fault(self, kind: str, where: str = "", size: float = 0.0, duration: float | None = None) -> None:
         """Start a fault now, for `duration` seconds or until cleared.
 
-        `leak`: `size` % of the mean flow out of junction `where` at 80 m of pressure (an orifice: it follows the pressure).
-        `demand_surge`: demand of `where` (or of all junctions when empty) grows by `size` %. `sensor_bias`: `size` in
-        the sensor's wire unit is added to tag `where`. `sensor_stuck`, `sensor_dropout`: tag `where`. `clear`: `where` or all.
+        `leak`: `size` % of the mean flow out of junction `where` at 80 m of pressure (an orifice: it follows
+        the pressure). `demand_surge`: demand of `where` (or of all junctions when empty) grows by `size` %.
+        `sensor_bias`: `size` in the sensor's wire unit is added to tag `where`. `sensor_stuck`,
+        `sensor_dropout`: tag `where`. `clear`: `where` or all.
         """
         until = float("inf") if duration is None else self.t + duration
         where = where.removeprefix("node_")

@@ -1,9 +1,10 @@
 """The local controller of the pump station: commands, expiry, duty, and what it does when nobody commands.
 
-A remote pump command is a *duty* in [0, 1]. The station proportions it in time: it adds up the running time that is owed and
-switches when the debt exceeds the minimum dwell, so a pump never runs or rests for less than `DWELL`. Without a
-valid command for `PATIENCE` the network's own level controls take over (pump on below 110 ft, off above 140 ft, as in
-Net1); they also take over, whatever the command, while the level is outside the safe band.
+A remote pump command is a *duty* in [0, 1]. The station proportions it in time: it adds up the running time
+that is owed and switches when the debt exceeds the minimum dwell, so a pump never runs or rests for less than
+`DWELL`. Without a valid command for `PATIENCE` the network's own level controls take over (pump on below 110
+ft, off above 140 ft, as in Net1); they also take over, whatever the command, while the level is outside the
+safe band.
 """
 
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ MODES: tuple[Mode, ...] = ("remote", "local", "override")
 
 @dataclass
 class Station:
-    """Decides pump and valves at every step from the commands it accepted and the level it measures itself."""
+    """Decides pump and valves from the commands it accepted and the level that it measures itself."""
 
     running: bool = True
     since: float = -1e18
@@ -46,13 +47,15 @@ class Station:
     def command(self, actuator: str, message: dict[str, Any], now: float) -> dict[str, Any]:
         """Judge one command message and carry it out if it is good. Returns the acknowledgement.
 
-        A repeated `id` is answered `duplicate` and does nothing; a command past its `expires` is `expired`; one with an
-        older `sequence` than the last that was carried out, an unknown actuator or an impossible value is `refused`.
+        A repeated `id` is answered `duplicate` and does nothing; a command past its `expires` is `expired`;
+        one with an older `sequence` than the last that was carried out, an unknown actuator or an impossible
+        value is `refused`.
         """
         name, sequence, value = str(message.get("id", "")), message.get("sequence"), message.get("v")
         status = self._judge(actuator, name, sequence, message.get("expires"), value, now)
         if status == "done":
-            assert isinstance(sequence, int) and isinstance(value, int | float)
+            assert isinstance(sequence, int)
+            assert isinstance(value, int | float)
             self._seen[name] = None
             self._sequence[actuator] = sequence
             while len(self._seen) > REMEMBERED:
@@ -65,8 +68,9 @@ class Station:
     ) -> Literal["done", "expired", "duplicate", "refused"]:
         if name in self._seen:
             return "duplicate"
-        numbers = isinstance(value, int | float) and isinstance(expires, int | float)
-        if not name or actuator not in ACTUATORS or not numbers or not isinstance(sequence, int):
+        if not name or actuator not in ACTUATORS or not isinstance(sequence, int):
+            return "refused"
+        if not isinstance(value, int | float) or not isinstance(expires, int | float):
             return "refused"
         if not isfinite(value) or not 0.0 <= value <= 1.0:
             return "refused"
@@ -91,7 +95,7 @@ class Station:
             self.valves[actuator.removeprefix("valve_")] = value >= 0.5
 
     def decide(self, now: float, level: float, step: float) -> bool:
-        """Whether the pump runs for the next `step` seconds, given the level (m) that the station's own float sees."""
+        """Whether the pump runs for the next `step` seconds, given the level (m) that its own float sees."""
         self._override = self._safe(level)
         if self._override is not None:
             self.mode, want, self.debt = "override", self._override, 0.0

@@ -1,0 +1,1 @@
+"""Reference twins, one folder a domain. They import only the public face, `pollux`."""
