@@ -97,6 +97,4 @@ class MissingExtraError(PolluxError, ImportError):
     exit_code = 8
 
     def __init__(self, package: str, extra: str):
-        super().__init__(
-            f"`{package}` is needed for this and is not installed: `pip install 'pollux[{extra}]'`"
-        )
+        super().__init__(f"`{package}` is needed for this and is not installed: `pip install 'pollux[{extra}]'`")

@@ -89,9 +89,7 @@ def var(
     if spread is None:
         width = high - low
         spread = 0.1 * width if math.isfinite(width) else (0.1 * abs(start) or 1.0)
-    info = VarInfo(
-        unit, float(start), float(low), float(high), float(drift), float(noise), float(spread), shape, label
-    )
+    info = VarInfo(unit, float(start), float(low), float(high), float(drift), float(noise), float(spread), shape, label)
     return dataclasses.field(metadata={META: info})
 
 
@@ -137,8 +135,7 @@ class Signals:
         for field in dataclasses.fields(cls):  # pyright: ignore[reportArgumentType]
             if META not in field.metadata:
                 raise DefinitionError(
-                    f"Every field of `{cls.__name__}` is declared with `var(...)` or `part(...)`; "
-                    f"{field.name!r} is not"
+                    f"Every field of `{cls.__name__}` is declared with `var(...)` or `part(...)`; {field.name!r} is not"
                 )
         names = [f.name for f in dataclasses.fields(cls)]  # pyright: ignore[reportArgumentType]
         jax.tree_util.register_dataclass(cls, data_fields=names, meta_fields=[])

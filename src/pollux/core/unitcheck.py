@@ -180,7 +180,7 @@ def _power(a: _Units, exponent: Fraction) -> _Units:
 
 
 def _pow(eqn: Any, units: list[_Units]) -> _Units:
-    base, exponent = eqn.invars
+    exponent = eqn.invars[1]
     if not isinstance(units[0], Unit) or _agree(units[0], _ONE):
         return units[0]
     if hasattr(exponent, "val") and np.ndim(exponent.val) == 0:

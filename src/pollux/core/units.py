@@ -45,14 +45,10 @@ class Unit:
     dims: Dims
 
     def __mul__(self, other: "Unit") -> "Unit":
-        return Unit(
-            self.factor * other.factor, 0.0, tuple(a + b for a, b in zip(self.dims, other.dims, strict=True))
-        )
+        return Unit(self.factor * other.factor, 0.0, tuple(a + b for a, b in zip(self.dims, other.dims, strict=True)))
 
     def __truediv__(self, other: "Unit") -> "Unit":
-        return Unit(
-            self.factor / other.factor, 0.0, tuple(a - b for a, b in zip(self.dims, other.dims, strict=True))
-        )
+        return Unit(self.factor / other.factor, 0.0, tuple(a - b for a, b in zip(self.dims, other.dims, strict=True)))
 
     def __pow__(self, exponent: "Fraction | int | float") -> "Unit":
         n = exponent if isinstance(exponent, Fraction) else Fraction(exponent).limit_denominator(1000)
@@ -153,9 +149,7 @@ def _hint(name: str) -> str:
     ]
     guesses = [s for s in symbols if s.lower() == name.lower()]
     guesses = guesses or get_close_matches(name, symbols, n=1, cutoff=0.6)
-    return (
-        f"Did you mean {guesses[0]!r}?" if guesses else "`pollux.core.units.known_units()` lists the symbols."
-    )
+    return f"Did you mean {guesses[0]!r}?" if guesses else "`pollux.core.units.known_units()` lists the symbols."
 
 
 class _Parser:
@@ -163,9 +157,7 @@ class _Parser:
 
     def __init__(self, text: str):
         if not isinstance(text, str) or len(text) > 200:
-            raise UnitError(
-                f"A unit is a text of at most 200 characters: got {str(text)[:40]!r}. Write e.g. 'm^3/s'."
-            )
+            raise UnitError(f"A unit is a text of at most 200 characters: got {str(text)[:40]!r}. Write e.g. 'm^3/s'.")
         self.text = text
         self.tokens = list(self._scan(_SUPER_RUN.sub(lambda m: "^" + m[0].translate(_SUPERSCRIPTS), text)))
         self.i = 0

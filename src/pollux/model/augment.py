@@ -28,12 +28,15 @@ def augment(space: StateSpace, names: tuple[str, ...]) -> StateSpace:
                 f"A tracked parameter needs a prior; {space.p[i].name!r} of `{space.system.name}` has none. "
                 "Write `param(..., prior=LogNormal(0.2))`"
             )
-    at = jnp.asarray(where)
     n = len(space.x)
     s = space.system
 
     def split(z, p):
-        return z[:n], p.at[at].set(z[n:])
+        pieces, at = [], 0  # static slices, so that small twins lower to straight-line code
+        for i, k in sorted((i, k) for k, i in enumerate(where)):
+            pieces += [p[at:i], z[n + k : n + k + 1]]
+            at = i + 1
+        return z[:n], jnp.concatenate([*pieces, p[at:]])
 
     def f(t, z, u, p):
         x, p = split(z, p)

@@ -33,9 +33,7 @@ class Kernels:
     """(t, x, u, p) -> (g,)"""
 
 
-def compile(
-    twin: Twin, *, track: tuple[str, ...] = (), substeps: int = 4, backend: Backend | None = None
-) -> Kernels:
+def compile(twin: Twin, *, track: tuple[str, ...] = (), substeps: int = 4, backend: Backend | None = None) -> Kernels:
     """Check a twin (units, shapes, finiteness) and derive its kernels.
 
     `track` names parameters to carry in the state; `substeps` is the number of RK4 steps in one `flow`.

@@ -206,9 +206,7 @@ class _SignalsDef:
         leaves = [jnp.asarray(leaf) for leaf in jax.tree_util.tree_leaves(record)]
         for leaf, shape in zip(leaves, self.shapes, strict=True):
             if leaf.shape != shape:
-                raise ShapeError(
-                    f"{what} must return shape {shape} for each declared signal, received {leaf.shape}"
-                )
+                raise ShapeError(f"{what} must return shape {shape} for each declared signal, received {leaf.shape}")
             if not jnp.issubdtype(leaf.dtype, jnp.floating) and not jnp.issubdtype(leaf.dtype, jnp.integer):
                 raise ShapeError(f"{what} must return real numbers, received dtype {leaf.dtype}")
         if not leaves:
@@ -277,9 +275,7 @@ def _param_infos(module: Any, prefix: str = "") -> dict[str, ParamInfo]:
     return infos
 
 
-def _param_channels(
-    leaves: list, infos: dict[str, ParamInfo]
-) -> tuple[tuple[Channel, ...], list[tuple[int, ...]]]:
+def _param_channels(leaves: list, infos: dict[str, ParamInfo]) -> tuple[tuple[Channel, ...], list[tuple[int, ...]]]:
     channels: list[Channel] = []
     shapes: list[tuple[int, ...]] = []
     for path, leaf in leaves:
