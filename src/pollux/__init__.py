@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pollux.core.twin import param as param
     from pollux.core.twin import part as part
     from pollux.core.twin import var as var
+    from pollux.mirror.ekf import Ekf as Ekf
+    from pollux.mirror.ukf import Ukf as Ukf
+    from pollux.mirror.update import build_mirror as build_mirror
     from pollux.model.compile import compile as compile
     from pollux.model.statespace import flatten as flatten
 
@@ -46,6 +49,9 @@ _HOMES = {
     "param": "core.twin",
     "part": "core.twin",
     "var": "core.twin",
+    "Ekf": "mirror.ekf",
+    "Ukf": "mirror.ukf",
+    "build_mirror": "mirror.update",
     "compile": "model.compile",
     "flatten": "model.statespace",
 }

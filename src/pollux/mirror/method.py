@@ -1,0 +1,44 @@
+"""The one interface of the filters: a per-twin program from the prior at one time to the posterior at the next.
+
+    step(t, dt, x, P, u, v, y, use, p, Q, R, gate) -> x, P, y_hat, nu, S_diag, used, nis
+
+t, dt    start of the interval and its length (s)          x, P     belief at t: (n,), (n, n)
+u, v     inputs held over the interval, and at its end     y        readings at t + dt, NaN where none came
+use      1 where a sensor may be fused, 0 where excluded   p        parameters
+Q, R     noise variance per second (n,), per reading (ny,) gate     bound on nu_i^2 / S_ii
+
+The outputs are the belief at t + dt; the predicted readings, the innovations nu = y - y_hat (NaN where none came) and
+the diagonal of their predicted covariance S, all three before gating; `used` (1 where a reading was fused); and
+nis = nu' S^-1 nu over the used sensors. A reading outside its gate leaves the belief as if it had never come.
+
+Bounds: a mean outside `within` is moved to the bound after either update. The covariance is left as it was, which is
+never too small: cutting a Gaussian at a bound can only reduce its variance.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from jax import Array
+
+from pollux.model.backend import Program
+from pollux.model.statespace import System
+
+StepFn = Callable[..., tuple[Array, Array, Array, Array, Array, Array, Array]]
+
+PER_TWIN = (True, True, True, True, True, True, True, True, True, False, False, False)
+"""Which arguments carry the fleet axis: all but Q, R and the gate."""
+
+
+class Method(Protocol):
+    """A filter: a small frozen value, `Ekf()` or `Ukf()`."""
+
+    def step(self, system: System, substeps: int, low: Any, high: Any) -> StepFn:
+        """The per-twin function of the module docstring; `low` and `high` are the bounds of x."""
+        ...
+
+
+def program(method: Method, system: System, substeps: int, low: Any, high: Any) -> Program:
+    """The step as a `Program`, cached by structure, method and bounds."""
+    key = (system, method, substeps, low.tobytes(), high.tobytes())
+    name = type(method).__name__.lower()
+    return Program(name, key, method.step(system, substeps, low, high), PER_TWIN)

@@ -1,0 +1,236 @@
+"""`build_mirror`: a twin becomes `Readings -> Belief`, a pure fold that is bit for bit repeatable.
+
+The inputs of the previous belief are held until the new readings; long gaps are crossed in pieces of at most
+`dt_max` seconds. `p` is not learned here: a parameter that drifts is named in `track` and becomes a state.
+"""
+
+import math
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+import numpy as np
+
+from pollux.core.errors import InputError
+from pollux.core.signals import Belief, Health, Readings
+from pollux.core.twin import Twin
+from pollux.mirror.ekf import Ekf
+from pollux.mirror.method import Method, program
+from pollux.model.augment import augment
+from pollux.model.backend import Backend, Kernel, Xla
+from pollux.model.compile import Kernels
+from pollux.model.statespace import StateSpace, flatten
+
+GATE = 1e-6
+"""Default probability that a good reading is refused by its gate: one in a million."""
+
+MAX_PIECES = 10_000
+"""A gap of more pieces than this is not integrated: the mirror starts anew, which takes bounded time."""
+
+STALE = 3.0
+"""A sensor is stale when it has been silent for this many of its own periods."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mirror:
+    """The compiled stage 2 of one twin. Built by `build_mirror`; holds no state of its own.
+
+    `params`, `Q` (per second), `R` are the vectors that it filters with; `tuned` replaces them.
+    """
+
+    name: str
+    space: StateSpace
+    method: Method
+    substeps: int
+    dt_max: float
+    gate: float
+    """Bound on nu_i^2 / S_ii."""
+    stale_after: np.ndarray
+    params: np.ndarray
+    Q: np.ndarray
+    R: np.ndarray
+    kernel: Kernel = field(repr=False)
+    backend: Backend = field(repr=False)
+
+    def start(self, t: float) -> Belief:
+        """The first belief, from the declared `start` and `spread`: no reading has been seen."""
+        space = self.space
+        y = len(space.y)
+        silent = np.full(y, np.nan)
+        x = space.x0
+        P = np.diag(space.P0)
+        _, _, predicted, *_ = self._step(t, 0.0, x, P, space.u0, space.u0, silent, np.zeros(y))
+        health = (Health.MISSING,) * y
+        return Belief(
+            self.name, float(t), f"{self.name}/belief/0", "", x, P, space.u0, predicted, silent, silent, health,
+            0.0, 0, np.zeros(y),
+        )  # fmt: skip
+
+    def update(self, belief: Belief, readings: Readings, excluded: frozenset[str] = frozenset()) -> Belief:
+        """The belief after `readings`: predict over the gap, then fuse every value inside its gate.
+
+        `excluded` names sensors that the detector holds a fault against: their innovation is still reported, but they
+        do not move the belief. Raises `InputError` when the readings are older than the belief, are another twin's,
+        or have the wrong length or an infinite value. A step that ends in a value that is not finite (model
+        blow-up) keeps the previous mean and is marked by an infinite `nis`.
+        """
+        values, inputs = self._checked(belief, readings)
+        use = np.array([c.name not in excluded for c in self.space.y], dtype=np.float64)
+        x, P, u, t = belief.mean, belief.cov, belief.inputs, belief.t
+        gap = readings.t - t
+        pieces = self._pieces(t, readings.t)
+        if len(pieces) > MAX_PIECES:
+            first = self.start(readings.t)
+            x, P, pieces = first.mean, first.cov, [0.0]
+            t = readings.t
+        silent = np.full(len(values), np.nan)
+        for dt in pieces[:-1]:
+            x, P, *_ = self._step(t, dt, x, P, u, u, silent, use)
+            t += dt
+        x, P, predicted, nu, S, used, nis = self._step(t, pieces[-1], x, P, u, inputs, values, use)
+        fused = used > 0
+        nis = float(nis)
+        if not (np.isfinite(x).all() and np.isfinite(P).all()):
+            x, P = belief.mean, belief.cov + np.diag(self.Q * gap)
+            fused, nis = np.zeros(len(values), dtype=bool), math.inf
+        age = np.where(fused, 0.0, belief.age + gap)
+        came = ~np.isnan(values)
+        return Belief(
+            self.name, float(readings.t), _next_id(belief.id), readings.id, x, P, inputs, predicted, nu,
+            np.where(came, S, np.nan), self._health(came, fused, use, age), nis, int(fused.sum()), age,
+        )  # fmt: skip
+
+    def _step(self, t, dt, x, P, u, v, y, use):
+        return self.kernel(t, dt, x, P, u, v, y, use, self.params, self.Q, self.R, self.gate)
+
+    def _pieces(self, t: float, until: float) -> list[float]:
+        period = self.space.system.period
+        if period is not None:
+            return [period] * (round(until / period) - round(t / period)) or [0.0]
+        n = max(1, math.ceil((until - t) / self.dt_max)) if self.dt_max < math.inf else 1
+        return [(until - t) / n] * min(n, MAX_PIECES + 1)
+
+    def _checked(self, belief: Belief, readings: Readings) -> tuple[np.ndarray, np.ndarray]:
+        values = np.asarray(readings.values, dtype=np.float64)
+        inputs = np.asarray(readings.inputs, dtype=np.float64)
+        if readings.twin != self.name:
+            raise InputError(
+                f"Readings belong to one twin: this mirror is {self.name!r}, received {readings.twin!r}. "
+                "Build the mirror with `name=` or route the readings to their own"
+            )
+        if not readings.t >= belief.t:
+            raise InputError(
+                f"Readings must not be older than the belief at t = {belief.t!r}, received t = {readings.t!r}. "
+                "Start again from an earlier belief and replay, or drop the reading"
+            )
+        ny, m = len(self.space.y), len(self.space.u)
+        if values.shape != (ny,) or inputs.shape != (m,):
+            raise InputError(
+                f"`{self.name}` has {ny} sensors and {m} inputs, received shapes {values.shape} and {inputs.shape}; "
+                "fill what did not come with NaN"
+            )
+        if np.isinf(values).any() or np.isinf(inputs).any():
+            raise InputError("A reading is finite or NaN (missing); received an infinite value. Drop it at the border")
+        return values, np.where(np.isnan(inputs), belief.inputs, inputs)
+
+    def _health(self, came, fused, use, age) -> tuple[Health, ...]:
+        def one(i: int) -> Health:
+            if not use[i]:
+                return Health.SUSPECT
+            if fused[i]:
+                return Health.GOOD
+            if came[i]:
+                return Health.GATED
+            return Health.STALE if age[i] > self.stale_after[i] else Health.MISSING
+
+        return tuple(one(i) for i in range(len(came)))
+
+
+def build_mirror(
+    twin: Twin | Kernels | StateSpace,
+    *,
+    track: tuple[str, ...] = (),
+    method: Method | None = None,
+    substeps: int = 4,
+    dt_max: float | None = None,
+    gate: float = GATE,
+    every: float | dict[str, float] | None = None,
+    name: str | None = None,
+    backend: Backend | None = None,
+) -> Mirror:
+    """Compile the mirror of one twin.
+
+    `track` names the parameters that drift and are estimated with the state; `method` is `Ekf()` (default) or `Ukf()`.
+    `gate` is the probability that a good reading is refused (0 switches gates off). `every` is the expected period
+    of the sensors in seconds, one for all or by name: a sensor silent for three of them is stale. A gap is crossed
+    in pieces of at most `dt_max` seconds of `substeps` Runge-Kutta steps each; None takes the time constant of the
+    fastest mode at the start values for each substep.
+    """
+    if isinstance(twin, Kernels):
+        space, backend = twin.space, backend or twin.backend
+    else:
+        space = flatten(twin) if isinstance(twin, Twin) else twin
+    space = augment(space, tuple(track))
+    method = method or Ekf()
+    backend = backend or Xla()
+    low, high = space.bounds("x")
+    return Mirror(
+        name=name or space.system.name,
+        space=space,
+        method=method,
+        substeps=substeps,
+        dt_max=fastest(space, substeps) if dt_max is None else float(dt_max),
+        gate=threshold(gate),
+        stale_after=_stale(space, every),
+        params=space.p0,
+        Q=space.Q,
+        R=_positive_noise(space),
+        kernel=backend.one(program(method, space.system, substeps, low, high)),
+        backend=backend,
+    )
+
+
+def threshold(probability: float) -> float:
+    """Bound on nu^2 / S that a good reading exceeds with this probability (chi-square with one degree of freedom)."""
+    if not 0 <= probability < 1:
+        raise InputError(
+            f"`gate` is the probability of refusing a good reading, 0 <= gate < 1, received {probability!r}"
+        )
+    return NormalDist().inv_cdf(1 - probability / 2) ** 2 if probability > 1e-15 else math.inf
+
+
+def fastest(space: StateSpace, substeps: int) -> float:
+    """Longest interval over which `substeps` Runge-Kutta steps resolve the fastest mode at the start: substeps / rho(A)."""
+    import jax
+
+    if space.system.period is not None:
+        return math.inf
+    A = np.asarray(jax.jacfwd(space.system.f, argnums=1)(0.0, space.x0, space.u0, space.p0))
+    rho = float(np.abs(np.linalg.eigvals(A)).max(initial=0.0)) if np.isfinite(A).all() else 0.0
+    return substeps / rho if rho > 0 else math.inf
+
+
+def _positive_noise(space: StateSpace) -> np.ndarray:
+    for channel in space.y:
+        if not channel.noise > 0:
+            raise InputError(
+                f"A mirrored sensor needs its noise: `{space.system.name}.{channel.name}` has `noise={channel.noise}`. "
+                "Declare it as `var(..., noise=<standard deviation>)`"
+            )
+    return space.R
+
+
+def _stale(space: StateSpace, every: float | dict[str, float] | None) -> np.ndarray:
+    if every is None:
+        return np.full(len(space.y), math.inf)
+    names = [c.name for c in space.y]
+    if isinstance(every, dict):
+        unknown = set(every) - set(names)
+        if unknown:
+            raise InputError(f"`every` names sensors of `{space.system.name}`: {sorted(unknown)} are not in {names}")
+        return np.array([STALE * every.get(name, math.inf) for name in names])
+    return np.full(len(names), STALE * float(every))
+
+
+def _next_id(last: str) -> str:
+    head, _, number = last.rpartition("/")
+    return f"{head}/{int(number) + 1}"
