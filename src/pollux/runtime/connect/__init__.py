@@ -1,0 +1,1 @@
+"""Connectors: one file per protocol, one small Protocol in `base`."""

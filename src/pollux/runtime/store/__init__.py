@@ -1,0 +1,1 @@
+"""The journal, snapshots, history and quarantine on the disk."""

@@ -1,0 +1,148 @@
+"""The writer's thread: many appends become one commit, and each is acknowledged after it.
+
+Callers on the event loop await `append(...)` or `do(...)`. While one commit waits for the disk the next ones gather,
+so a slow disk makes larger commits, not a longer queue. The queue is bounded: when it is full, callers wait.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pollux.core.errors import StoreError
+from pollux.core.time import Clock
+from pollux.runtime.store.base import Rows
+from pollux.runtime.store.layout import join
+from pollux.runtime.store.sqlite import SqliteStore
+
+T = TypeVar("T")
+
+COMMIT_ROWS = 65_536
+"""A commit is closed when it holds this many rows."""
+
+QUEUE = 4096
+"""Operations that may wait; more wait on the caller's side."""
+
+
+class _Job:
+    __slots__ = ("future", "loop", "rows", "work")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, rows: Rows | None, work: "Callable[[], Any] | None"):
+        self.loop, self.rows, self.work = loop, rows, work
+        self.future = loop.create_future()
+
+
+class StoreWriter:
+    """Owns the writing side of a store from the event loop's point of view."""
+
+    def __init__(self, store: SqliteStore, clock: Clock):
+        self.store = store
+        self._clock = clock
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._room = asyncio.Semaphore(QUEUE)
+        self._closed = False
+        self.commits = 0
+        """Commits made: rows per commit tell how well grouping works."""
+        self._thread = threading.Thread(target=self._run, name="pollux-store", daemon=True)
+        self._thread.start()
+
+    async def append(self, rows: Rows) -> int:
+        """Durable when it returns: the sequence number of the first row. Raises `StoreError`."""
+        return await self._submit(rows, None)
+
+    async def do(self, work: "Callable[[SqliteStore], T]") -> T:
+        """Run `work(store)` inside a transaction of the writer's thread; durable when it returns."""
+        return await self._submit(None, lambda: work(self.store))
+
+    async def read(self, work: "Callable[[SqliteStore], T]") -> T:
+        """Run a query in another thread, beside the writer."""
+        return await asyncio.to_thread(work, self.store)
+
+    async def close(self) -> None:
+        """Finish what is queued and close the store."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+            await asyncio.to_thread(self._thread.join)
+
+    async def _submit(self, rows: Rows | None, work: "Callable[[], Any] | None") -> Any:
+        if self._closed:
+            raise StoreError("The store must be open: it was closed. Open it again.")
+        async with self._room:
+            job = _Job(asyncio.get_running_loop(), rows, work)
+            self._queue.put(job)
+            return await job.future
+
+    def _run(self) -> None:
+        while (job := self._queue.get()) is not None:
+            jobs, n, last = [job], 0 if job.rows is None else len(job.rows), False
+            while n < COMMIT_ROWS:
+                try:
+                    job = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if job is None:
+                    last = True
+                    break
+                jobs.append(job)
+                n += 0 if job.rows is None else len(job.rows)
+            self._commit(jobs)
+            if last:
+                break
+        self.store.close()
+
+    def _commit(self, jobs: list[_Job]) -> None:
+        """One transaction for all; if one fails, one transaction each, so that only the guilty one fails."""
+        try:
+            results = self._transact(jobs)
+        except BaseException as error:
+            if len(jobs) == 1:
+                _settle(jobs[0], error=error)
+            else:
+                for job in jobs:
+                    self._commit([job])
+            return
+        for job, result in zip(jobs, results, strict=True):
+            _settle(job, result=result)
+        try:
+            self.store.maintain()
+        except StoreError:
+            pass  # the journal is complete; the next commit tries again and reports what is wrong
+
+    def _transact(self, jobs: list[_Job]) -> list[Any]:
+        results: list[Any] = [None] * len(jobs)
+        received = self._clock.now()
+        with self.store.transaction():
+            at = 0
+            while at < len(jobs):
+                end = at
+                while end < len(jobs) and jobs[end].rows is not None:
+                    end += 1
+                if end > at:  # neighbouring appends become one block
+                    batch = [job.rows for job in jobs[at:end] if job.rows is not None]
+                    first = self.store.append(join(batch), received)
+                    offsets = np.cumsum([0, *(len(rows) for rows in batch)])
+                    results[at:end] = [first + int(n) for n in offsets[:-1]]
+                else:
+                    work = jobs[at].work
+                    results[at] = work() if work is not None else None
+                    end = at + 1
+                at = end
+        self.commits += 1
+        return results
+
+
+def _settle(job: _Job, result: Any = None, error: BaseException | None = None) -> None:
+    def finish() -> None:
+        if job.future.done():  # the caller was cancelled; what it wrote stays written
+            return
+        if error is None:
+            job.future.set_result(result)
+        else:
+            job.future.set_exception(error)
+
+    if not job.loop.is_closed():
+        job.loop.call_soon_threadsafe(finish)
