@@ -16,76 +16,22 @@ healthy belief and no twin check: it passes 3 to 6 by declaration, except for it
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from hashlib import sha256
+from math import nan
+from typing import cast
 
 import numpy as np
 
+from pollux.autonomy.bounds import Risk
+from pollux.autonomy.digest import digest
+from pollux.autonomy.guard_facts import better, counted, holds, recorded, schedules
 from pollux.autonomy.guard_limits import GuardState, broken, settle
-from pollux.autonomy.guard_risk import Risk
+from pollux.autonomy.judgement import Context, Mode, Plant, TwinCheck, Verdict
 from pollux.autonomy.policy import Policy, Principal
-from pollux.core.signals import Belief, Decision, Health, Level
+from pollux.core.signals import Decision, Health, Level
 
-Mode = Literal["refused", "approval", "veto", "automatic"]
 LONGEST = 10_000
 """Most steps of a plan, and most characters of a reason."""
-
-
-class TwinCheck(Protocol):
-    """Count violations in posterior samples; built by `twin_check.build_twin_check`, opaque here."""
-
-    def __call__(
-        self, belief: Belief, edges: np.ndarray, plan: np.ndarray, samples: int, seed: int
-    ) -> np.ndarray:
-        """Violating samples among `samples`: first of any limit, then of each margin.
-
-        `plan[k]` (u,) holds from `edges[k]` to `edges[k + 1]`, absolute seconds.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Plant:
-    """Names behind the vectors of one twin, and the version of its model."""
-
-    twin: str
-    tracked: tuple[str, ...]
-    inputs: tuple[str, ...]
-    sensors: tuple[str, ...]
-    margins: tuple[str, ...]
-    model_hash: str
-
-
-@dataclass(frozen=True)
-class Approval:
-    """A person's word on exactly one action."""
-
-    digest: str
-    by: Principal
-    at: float
-    expires: float
-
-
-@dataclass(frozen=True)
-class Context:
-    """What the caller knows at the moment of judgement."""
-
-    now: float
-    principal: Principal
-    level: Level
-    """Effective level (`levels.effective`)."""
-    stopped: bool
-    belief: Belief
-    consistency: float
-    """Running mean of NIS per degree of freedom (`levels.LevelState.consistency`); NaN is unknown."""
-    model_hash: str
-    """Version of the model that the belief was made with."""
-    units: Mapping[str, str] | None = None
-    """Units that the proposer declared; None: the twin's own."""
-    outlook: tuple[np.ndarray, np.ndarray] | None = None
-    """Expected inputs that are not actuated: times (k,) and values (k, u), each held until the next. None: as now."""
-    approval: Approval | None = None
-    waiting: tuple[str, float] | None = None
-    """(digest, time) since when people could have stopped this action."""
 
 
 @dataclass(frozen=True)
@@ -101,24 +47,12 @@ class Case:
     mode: Mode = "approval"
     risks: Mapping[str, Risk] = field(default_factory=dict)
     digest: str = ""
+    failed: tuple[str, str] | None = None
 
     @property
     def safe(self) -> bool:
         """Whether this is the full safe command."""
         return self.decision.values == {a.name: a.safe for a in self.policy.actuators if a.safe is not None}
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the guard says. `passed` lists the checks before the first failure; `decision` is the clean copy."""
-
-    mode: Mode
-    rule: str
-    reason: str
-    passed: tuple[str, ...]
-    decision: Decision | None
-    risks: Mapping[str, Risk]
-    digest: str
 
 
 class Broken(Exception):
@@ -131,18 +65,23 @@ def judge(
     """Run the checks in order. An exception inside a check, whatever its kind, is a refusal by that check."""
     case = Case(policy, plant, state, decision, context, check)
     passed: list[str] = []
+    rule, reason, mode = "", "", "refused"
     for name, test in CHECKS:
         try:
             case = test(case)
+            passed.append(name)
+            if not case.failed:
+                continue
+            rule, reason = f"{name}.{case.failed[0]}", case.failed[1]
+            passed.pop()
         except Broken as failure:
-            return Verdict(
-                "refused", f"{name}.{failure.args[0]}", failure.args[1], tuple(passed), None, case.risks, ""
-            )
+            rule, reason = f"{name}.{failure.args[0]}", str(failure.args[1])
         except Exception as error:
-            why = f"the check could not be made ({type(error).__name__}); unknown means no"
-            return Verdict("refused", f"{name}.error", why, tuple(passed), None, case.risks, "")
-        passed.append(name)
-    return Verdict(case.mode, "", "", tuple(passed), case.decision, case.risks, case.digest)
+            rule, reason = f"{name}.error", f"could not be checked ({type(error).__name__}); unknown means no"
+        break
+    else:
+        mode = case.mode
+    return Verdict(mode, rule, reason, tuple(passed), case.decision if passed else None, case.risks, case.digest)
 
 
 def schema(case: Case) -> Case:
@@ -152,7 +91,7 @@ def schema(case: Case) -> Case:
     for name in ("twin", "id", "source", "proposer", "reason"):
         text = getattr(d, name)
         need(
-            type(text) is str and len(text) <= LONGEST and (text or name == "reason"),
+            type(text) is str and len(text) <= LONGEST and (text != "" or name == "reason"),
             name,
             f"`{name}` must be a text",
         )
@@ -174,7 +113,8 @@ def schema(case: Case) -> Case:
         assert limit is not None
         values[name] = settle(number(value, name), limit.resolution)
         if case.context.units is not None:
-            need(case.context.units.get(name) == limit.unit, "unit", f"{name} is in {limit.unit!r}")
+            unit = case.context.units.get(name)
+            need(type(unit) is str and unit == limit.unit, "unit", f"{name} is in {limit.unit!r}")
     times, plan = array(d.times, 1, "times"), array(d.plan, 2, "plan")
     need(
         0 < len(times) <= LONGEST and plan.shape == (len(times), len(plant.inputs)),
@@ -187,21 +127,14 @@ def schema(case: Case) -> Case:
         "plan times rise, from the decision on",
     )
     for name, value in values.items():
-        limit, column = policy.actuator(name), plan[:, plant.inputs.index(name)]
+        limit, first = policy.actuator(name), plan[0, plant.inputs.index(name)]
         assert limit is not None
         need(
-            settle(column[0], limit.resolution) == value,
+            settle(first, limit.resolution) == value,
             "first",
             f"the plan of {name} does not start with the action",
         )
-        need(
-            bool(np.all((column >= limit.low) & (column <= limit.high))),
-            "range",
-            f"the plan of {name} leaves its range",
-        )
-    clean = replace(
-        d, t=t, expires=expires, values=values, times=times, plan=plan, expected=figures(d.expected)
-    )
+    clean = replace(d, t=t, expires=expires, values=values, times=times, plan=plan, expected=figures(d.expected))
     return replace(case, decision=clean, digest=digest(clean))
 
 
@@ -262,9 +195,7 @@ def belief(case: Case) -> Case:
         )
     if case.safe:
         return case
-    need(
-        b.twin == d.twin and c.model_hash == case.plant.model_hash, "model", "the belief is of another model"
-    )
+    need(b.twin == d.twin and c.model_hash == case.plant.model_hash, "model", "the belief is of another model")
     need(
         0 <= now - b.t <= policy.max_age,
         "age",
@@ -275,15 +206,15 @@ def belief(case: Case) -> Case:
         "shape",
         "sizes disagree",
     )
-    need(
-        bool(np.all(np.isfinite(b.mean)) and np.all(np.isfinite(b.cov))), "finite", "the belief is not finite"
-    )
+    need(bool(np.all(np.isfinite(b.mean)) and np.all(np.isfinite(b.cov))), "finite", "the belief is not finite")
     need(bool(np.all(np.diag(b.cov) >= 0)), "covariance", "the belief has a negative variance")
-    health = dict(zip(case.plant.sensors, b.health, strict=True))
-    good = sum(h is Health.GOOD for h in health.values())
-    need(good >= policy.min_good * len(health), "quality", f"{good} of {len(health)} sensors are good")
+    states = zip(b.health, b.age, strict=True)
+    # A sensor that is silent at this instant because of its rate is as good as its age.
+    fine = [h is Health.GOOD or (h is Health.MISSING and 0 <= age <= policy.max_age) for h, age in states]
+    good = dict(zip(case.plant.sensors, fine, strict=True))
+    need(sum(fine) >= policy.min_good * len(fine), "quality", f"{sum(fine)} of {len(fine)} sensors are good")
     for name in policy.required:
-        need(health.get(name) is Health.GOOD, "required", f"sensor {name!r} is required and not good")
+        need(good.get(name) is True, "required", f"sensor {name!r} is required and not good")
     low, high = policy.consistency
     need(
         low <= c.consistency <= high,
@@ -302,6 +233,12 @@ def limits(case: Case) -> Case:
             limit.low <= value <= limit.high,
             "range",
             f"{name} = {value:.9g} {limit.unit}, not in [{limit.low}, {limit.high}]",
+        )
+        planned = case.decision.plan[:, case.plant.inputs.index(name)]
+        need(
+            bool(np.all((planned >= limit.low) & (planned <= limit.high))),
+            "range",
+            f"the plan of {name} leaves [{limit.low}, {limit.high}] {limit.unit}",
         )
         found = None if case.safe else broken(limit, case.state, value, case.context.now)
         if found:
@@ -324,18 +261,27 @@ def twin(case: Case) -> Case:
     """6. P(any limit violated) <= eps, for the plan and for the action alone, each followed by the safe command."""
     if case.safe:
         return case
-    planned, held, idle = schedules(case)
-    acting = max((measure(case, planned), measure(case, held)), key=lambda r: r.violations)
-    waiting = measure(case, idle)
-    case = replace(case, risks={"acting": acting, "not_acting": waiting})
-    if acting.upper <= case.policy.eps:
+    policy, context = case.policy, case.context
+    held = {name: h.value for name, h in case.state.held.items()}
+    runs = schedules(policy, case.plant, context, held, case.decision)
+    need(all(bool(np.isfinite(rows).all()) for _, rows in runs), "inputs", "an input of the asset is unknown")
+    # One seed per belief: sending an action again, or a little changed, does not draw again.
+    seed = int.from_bytes(sha256(f"{policy.seed}|{context.belief.id}".encode()).digest()[:4], "big")
+    found = [case.check(context.belief, edges, rows, policy.draws, seed) for edges, rows in runs]
+    shape = (policy.draws, 1 + len(case.plant.margins))
+    need(all(type(f) is np.ndarray and f.shape == shape for f in found), "shape", "the twin check gave no answer")
+    acting, waiting = np.maximum(found[0], found[1]), found[2]
+    risks = {
+        "acting": counted(acting, case.plant.margins, policy.confidence),
+        "not_acting": counted(waiting, case.plant.margins, policy.confidence),
+    }
+    case = replace(case, risks=risks)
+    if risks["acting"].upper <= policy.eps:
         return case
-    why = (
-        f"{acting.violations} of {acting.samples} samples violate a limit (not acting: {waiting.violations})"
-    )
-    if not (case.policy.less_risk and acting.upper < waiting.lower):
-        raise Refused("risk", why, case)
-    return replace(case, mode="approval")
+    if policy.less_risk and better(acting, waiting, policy.eps, policy.confidence):
+        return replace(case, mode="approval")
+    counts = f"{risks['acting'].violations} of {policy.draws} samples (not acting: {risks['not_acting'].violations})"
+    return replace(case, failed=("risk", f"a limit is violated in {counts}; P <= {policy.eps:g} is not shown"))
 
 
 def approval(case: Case) -> Case:
@@ -357,6 +303,54 @@ def approval(case: Case) -> Case:
         if now - waiting[1] >= case.policy.veto:
             return replace(case, mode="automatic")
     return case
+
+
+def need(holds_: bool, rule: str, reason: str) -> None:
+    """Fail the running check unless the condition is true."""
+    if not holds_:
+        raise Broken(rule, reason)
+
+
+def number(value: object, name: str) -> float:
+    """A finite float from an exact number type; a subclass could lie about its comparisons."""
+    need(type(value) in (float, int, np.float64), "number", f"{name[:80]!r} must be a number")
+    need(abs(value) < 1e300, "finite", f"{name[:80]!r} must be finite")  # pyright: ignore[reportArgumentType]
+    return float(value)  # pyright: ignore[reportArgumentType]
+
+
+def array(value: object, ndim: int, name: str) -> np.ndarray:
+    """A finite float64 copy of an array of exactly that type."""
+    need(
+        type(value) is np.ndarray and value.dtype == np.float64 and value.ndim == ndim,
+        "array",
+        f"{name}: float64 array",
+    )
+    copy = np.array(value, dtype=np.float64)
+    need(bool(np.isfinite(copy).all()), "finite", f"{name} must be finite")
+    return copy
+
+
+def figures(expected: object) -> dict[str, float]:
+    """The proposer's own figures, for people to read; nothing is judged by them."""
+    need(type(expected) is dict and len(expected) <= 100, "expected", "`expected` holds at most 100 named numbers")
+    clean: dict[str, float] = {}
+    for name, value in cast(dict[object, object], expected).items():
+        need(type(name) is str and len(name) <= 200, "expected", "`expected` has short text names")
+        clean[str(name)] = number(value, str(name))
+    return clean
+
+
+def inside(case: Case) -> bool:
+    """Whether an operating domain is declared and every recorded value is known and in it."""
+    facts = recorded(case.plant, case.context.belief)
+    domain = case.policy.domain
+    return bool(domain) and all(low <= facts.get(name, nan) <= high for name, low, high in domain)
+
+
+def enveloped(case: Case) -> bool:
+    """Whether every value lies in the envelope of its actuator."""
+    found = [(case.policy.actuator(name), value) for name, value in case.decision.values.items()]
+    return all(a is not None and a.envelope is not None and a.envelope[0] <= v <= a.envelope[1] for a, v in found)
 
 
 CHECKS: tuple[tuple[str, Callable[[Case], Case]], ...] = (

@@ -6,7 +6,7 @@ memory is bounded by 25 entries an actuator and no window of 24 h can exceed the
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import floor, inf, isfinite, log10
+from math import floor, isfinite, log10
 
 from pollux.autonomy.policy import Actuator, Policy
 
@@ -32,7 +32,7 @@ class Held:
 class GuardState:
     """Memory of the guard for one twin. `spent` holds (hour, travel, moves) per actuator."""
 
-    t: float = -inf
+    t: float = 0.0
     sequence: int = 0
     held: Mapping[str, Held] = field(default_factory=dict)
     spent: Mapping[str, tuple[tuple[int, float, int], ...]] = field(default_factory=dict)
@@ -105,9 +105,7 @@ def admissible(limit: Actuator, state: GuardState, now: float) -> tuple[float, f
     return max(limit.low, held.value - reach), min(limit.high, held.value + reach)
 
 
-def commit(
-    policy: Policy, state: GuardState, values: Mapping[str, float], now: float, decided: float
-) -> GuardState:
+def commit(policy: Policy, state: GuardState, values: Mapping[str, float], now: float, decided: float) -> GuardState:
     """The memory after a command was issued: issued counts as done, because unknown is never free."""
     held, book = dict(state.held), dict(state.spent)
     hour, since = floor(now / HOUR), floor(now / HOUR) - 24

@@ -73,9 +73,7 @@ class Actuator:
         if self.envelope is not None:
             ordered(f"{who}: envelope", *self.envelope)
             if self.envelope[0] < self.low or self.envelope[1] > self.high:
-                raise WiringError(
-                    f"{who}: envelope {self.envelope} must lie in the range [{self.low}, {self.high}]"
-                )
+                raise WiringError(f"{who}: envelope {self.envelope} must lie in the range [{self.low}, {self.high}]")
 
 
 @dataclass(frozen=True)
@@ -149,9 +147,7 @@ class Policy:
             raise WiringError(f"Each actuator is declared once, got {names}")
         caps = dict(self.caps)
         if caps.get("agent", Level.APPROVE) > Level.APPROVE:
-            raise WiringError(
-                f"What an agent proposes never passes above level 2, got caps.agent = {caps['agent']:d}"
-            )
+            raise WiringError(f"What an agent proposes never passes above level 2, got caps.agent = {caps['agent']:d}")
         if self.level > self.ceiling:
             raise WiringError(f"`level` must not exceed `ceiling`, got {self.level:d} > {self.ceiling:d}")
         for name, low, high in self.domain:
