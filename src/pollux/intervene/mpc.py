@@ -1,0 +1,229 @@
+"""Nonlinear model-predictive control: from a twin and `MpcOptions` to one compiled solver.
+
+Everything that can change while it runs (time, state, parameters, set-points, weights, limits of the inputs) is an
+argument, so a tick never compiles. A solve is a pure function of its arguments: the warm start goes in, the plan comes out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import jax
+import numpy as np
+
+from pollux.core.errors import DefinitionError
+from pollux.core.twin import Twin
+from pollux.intervene.mpc_options import ActiveSet, InteriorPoint, MpcOptions, Outcome, Plan, Weight
+from pollux.intervene.mpc_problem import Shape, Values, inputs
+from pollux.intervene.mpc_sqp import DIVERGED, LIMIT, OPTIMAL, STALLED, sqp
+from pollux.model.backend import Backend, Kernel, Program, Xla
+from pollux.model.statespace import StateSpace, System, flatten
+
+_OUTCOMES = {
+    OPTIMAL: Outcome.OPTIMAL,
+    STALLED: Outcome.STALLED,
+    LIMIT: Outcome.LIMIT,
+    DIVERGED: Outcome.DIVERGED,
+}
+Given = Mapping[str, float | np.ndarray]
+"""Signal name -> one value, or one for each step of the horizon."""
+
+
+@dataclass(frozen=True)
+class Mpc:
+    """A compiled controller. Build it with `build_mpc`."""
+
+    space: StateSpace
+    options: MpcOptions
+    shape: Shape
+    solver: InteriorPoint | ActiveSet
+    kernel: Kernel = field(repr=False)
+    defaults: Values = field(repr=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The inputs that it decides."""
+        return tuple(self.space.u[i].name for i in self.shape.controls)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Names of the limits, in the order of `Plan.margins`."""
+        bounds = [self.space.x[i].name for i in self.shape.bounded]
+        return (*self.space.system.margin_names, *(f"{b} low" for b in bounds), *(f"{b} high" for b in bounds))
+
+    def solve(
+        self,
+        t: float,
+        x: np.ndarray,
+        before: np.ndarray,
+        *,
+        p: np.ndarray | None = None,
+        warm: np.ndarray | None = None,
+        references: Given | None = None,
+        floor: Mapping[str, float] | None = None,
+        held: Given | None = None,
+        limits: Mapping[str, tuple[float, float]] | None = None,
+    ) -> Plan:
+        """The best plan from state `x` (n,) at time `t` (s), with the inputs `before` (m,) in force until now.
+
+        `p`: parameter vector, default as declared. `warm` (steps, m): where to start, e.g. `plan.shifted()`; default
+        `before` throughout. `references`: set-points of the states named in the options. `floor`: lowest accepted
+        state at the end of the horizon. `held`: announced values of inputs that are not decided here. `limits`: narrower
+        (low, high) of decided inputs. Never raises for numerical reasons: see `Plan.outcome`.
+        """
+        o, N = self.options, self.options.steps
+        x, before = np.asarray(x, float), np.asarray(before, float)
+        series = np.repeat(before[None], N, axis=0)
+        for name, value in (held or {}).items():
+            series[:, self.space.index("u", name)] = value
+        low, high = self._limits(limits or {})
+        v = self.defaults._replace(
+            t=np.float64(t),
+            x=x,
+            before=before,
+            p=self.defaults.p if p is None else np.asarray(p, float),
+            held=series,
+            low=low,
+            high=high,
+            reference=self._references(references or {}),
+            floor=np.array([(floor or {}).get(self.space.x[i].name, -1e30) for i in self.shape.floored]),
+        )
+        at = list(self.shape.controls)
+        start = series[:, at] if warm is None else np.asarray(warm, float)[:, at]
+        w = np.clip((start - low) / (high - low), 0.0, 1.0)
+        u, states, rows, y, reduced, numbers = self.kernel(*v, w)
+        cost, penalty, kkt, iterations, status = numbers
+        return Plan(
+            t=float(t),
+            times=t + o.step * np.arange(N),
+            inputs=u,
+            states=states,
+            margins=rows,
+            multipliers=y[: rows.size].reshape(rows.shape),
+            reduced=reduced / (high - low),
+            cost=float(cost),
+            penalty=float(penalty),
+            kkt=float(kkt),
+            iterations=int(iterations),
+            outcome=_OUTCOMES[int(status)],
+        )
+
+    def _references(self, given: Given) -> np.ndarray:
+        out = np.zeros((self.options.steps, len(self.shape.referenced)))
+        for column, i in enumerate(self.shape.referenced):
+            name = self.space.x[i].name
+            if name not in given:
+                raise DefinitionError(f"A set-point is needed for each state with a weight; {name!r} has none")
+            out[:, column] = given[name]
+        return out
+
+    def _limits(self, given: Mapping[str, tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
+        low, high = self.defaults.low.copy(), self.defaults.high.copy()
+        for name, (lowest, highest) in given.items():
+            i = self.names.index(name)
+            low[i], high[i] = max(low[i], lowest), min(high[i], highest)
+        return low, np.maximum(high, low + 1e-9 * (1.0 + np.abs(low)))
+
+
+def build_mpc(twin: Twin | StateSpace, options: MpcOptions, *, backend: Backend | None = None) -> Mpc:
+    """Compile a controller for a twin. Compilation happens at the first `solve`.
+
+    Raises `DefinitionError` for an unknown name, an input without finite limits, or nothing to optimise.
+    """
+    space = twin if isinstance(twin, StateSpace) else flatten(twin)
+    o, s = options, space.system
+    controls = tuple(space.index("u", name) for name in (o.controls if o.controls is not None else s.u_names))
+    if not controls:
+        raise DefinitionError(f"MPC needs an input to decide; `{s.name}` offers {s.u_names}")
+    if s.period is not None and s.period != o.step:
+        raise DefinitionError(f"The step of a discrete twin is its period {s.period} s, received {o.step} s")
+    low, high = (b[list(controls)] for b in space.bounds("u"))
+    for i, lowest, highest in zip(controls, low, high, strict=True):
+        if not np.isfinite(highest - lowest):
+            raise DefinitionError(
+                f"MPC needs finite limits of each input it decides: declare `within` of {s.u_names[i]!r}"
+            )
+    goal = depends(s)
+    names = {*o.references, *o.terminal}
+    shape = Shape(
+        system=s,
+        steps=o.steps,
+        step=float(o.step),
+        substeps=o.substeps,
+        controls=controls,
+        referenced=tuple(sorted(space.index("x", name) for name in names)),
+        bounded=tuple(space.index("x", name) for name in o.bounds),
+        floored=tuple(space.index("x", name) for name in o.floor),
+        goal=goal,
+        exact=o.hessian == "exact",
+    )
+    if not goal and not names and not o.worth:
+        raise DefinitionError(
+            f"Nothing to optimise: `{s.name}` has no `goal` and the options no references; give one of them"
+        )
+    limits = (*s.margin_names, *o.bounds, *o.bounds)
+    w1, w2 = _each(o.price, limits), _each(o.limit, limits)
+    economic = goal or bool(o.worth) or bool(o.floor) or bool(np.any(w1 > 0))
+    solver = o.solver or (InteriorPoint() if economic else ActiveSet())
+    if isinstance(solver, ActiveSet) and (np.any(w1 > 0) or o.floor):
+        raise DefinitionError("`ActiveSet` takes no linear penalty (`price`, `floor`); use `InteriorPoint()`")
+    weights = np.zeros((o.steps, len(shape.referenced)))
+    for column, i in enumerate(shape.referenced):
+        weights[:, column] = o.references.get(s.x_names[i], 0.0)
+        weights[-1, column] += o.terminal.get(s.x_names[i], 0.0)
+    bound_low, bound_high = (b[list(shape.bounded)] for b in space.bounds("x"))
+    defaults = Values(
+        t=np.float64(0),
+        x=space.x0,
+        before=space.u0,
+        p=space.p0,
+        held=np.repeat(space.u0[None], o.steps, axis=0),
+        low=low,
+        high=high,
+        reference=np.zeros_like(weights),
+        reference_weight=weights,
+        rate=_each(o.rate, tuple(s.u_names[i] for i in controls)),
+        worth=_each(o.worth, s.x_names),
+        bound_low=bound_low,
+        bound_high=bound_high,
+        floor=np.zeros(len(shape.floored)),
+        w1=w1,
+        w2=w2,
+        floor_price=_each(o.floor, tuple(o.floor)),
+    )  # fmt: skip
+
+    def program(*args):
+        v, w = Values(*args[:-1]), args[-1]
+        found = sqp(shape, v, w, solver, o.iterations, o.tolerance)
+        numbers = (found.path.cost, found.path.penalty, found.kkt, found.iterations, found.status)
+        return (
+            inputs(shape, v, found.w),
+            found.path.states,
+            found.path.rows,
+            found.y,
+            found.reduced,
+            jax.numpy.stack([jax.numpy.asarray(number, jax.numpy.float64) for number in numbers]),
+        )
+
+    key = (shape, solver, o.iterations, o.tolerance)
+    kernel = (backend or Xla()).one(Program("mpc", key, program, (False, True, True, True) + (False,) * 13))
+    return Mpc(space, options, shape, solver, kernel, defaults)
+
+
+def depends(system: System) -> bool:
+    """Whether the twin's goal depends on anything: the default goal is the constant 0 and costs nothing."""
+    sizes = (len(system.x_names), len(system.u_names), len(system.p_names))
+    traced = jax.make_jaxpr(system.goal)(0.0, *(jax.ShapeDtypeStruct((n,), np.float64) for n in sizes)).jaxpr
+    moving: set[int] = {id(v) for v in traced.invars}
+    for equation in traced.eqns:
+        if any(id(v) in moving for v in equation.invars):
+            moving.update(id(v) for v in equation.outvars)
+    return any(id(v) in moving for v in traced.outvars)
+
+
+def _each(weight: Weight, names: tuple[str, ...]) -> np.ndarray:
+    if not isinstance(weight, Mapping):
+        return np.full(len(names), float(weight))
+    unknown = set(weight) - set(names)
+    if unknown:
+        raise DefinitionError(f"A weight names a signal that exists: {sorted(unknown)} not in {list(names)}")
+    return np.array([float(weight.get(name, 0.0)) for name in names])
