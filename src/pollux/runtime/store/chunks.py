@@ -98,8 +98,9 @@ class ChannelReader:
 
     def read(self, tag: int, start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
         """(t, value) for start <= t <= end, sorted, each instant once: of equal times the first to come."""
+        parts: list[tuple[np.ndarray, np.ndarray]] = []
         with self._connection:
-            parts = [
+            parts += [
                 _verified(row)
                 for row in self._connection.execute(
                     "SELECT id, tag, t_min, t_max, rows, data, seal FROM chunk"
@@ -121,11 +122,13 @@ class ChannelReader:
 
     def newest(self, tag: int) -> float | None:
         """The largest event time of the channel."""
+        times: list[float] = []
         with self._connection:
-            t = self._connection.execute("SELECT max(t_max) FROM chunk WHERE tag=?", (tag,)).get
+            newest = self._connection.execute("SELECT max(t_max) FROM chunk WHERE tag=?", (tag,)).get
+            times += [] if newest is None else [newest]
             self._refresh()
-        times = [rows.t[rows.tag == tag] for rows in self._tail]
-        return max([*([] if t is None else [t]), *(float(x.max()) for x in times if len(x))], default=None)
+        tail = [rows.t[rows.tag == tag] for rows in self._tail]
+        return max([*times, *(float(t.max()) for t in tail if len(t))], default=None)
 
     def _refresh(self) -> None:
         """Bring the remembered tail up to what this read transaction sees."""

@@ -7,6 +7,7 @@ from typing import Any
 import apsw
 
 from pollux.runtime.store.base import Event
+from pollux.runtime.store.schema import fetch
 from pollux.runtime.store.seal import check_seal, seal
 
 
@@ -18,21 +19,24 @@ def add(connection: apsw.Connection, t: float, twin: str, kind: str, ref: str, d
     return key
 
 
-def read(
-    connection: apsw.Connection, twin: str | None, kinds: Sequence[str], after: int, limit: int
-) -> list[Event]:
+def read(connection: apsw.Connection, twin: str | None, kinds: Sequence[str], after: int, limit: int) -> list[Event]:
     """The newest `limit` events with id > `after` of these kinds (all when none is named), oldest first."""
-    where, arguments = ["id > ?"], [after]
+    where = ["id > ?"]
+    arguments: list[Any] = [after]
     if twin is not None:
         where.append("twin = ?")
         arguments.append(twin)
     if kinds:
         where.append(f"kind IN ({','.join('?' * len(kinds))})")
         arguments.extend(kinds)
-    rows = connection.execute(
+    rows = fetch(
+        connection,
         f"SELECT id, t, twin, kind, ref, data, seal FROM event WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?",
         (*arguments, limit),
-    ).fetchall()
-    for *fields, digest in rows:
+    )
+    found = []
+    for *fields, digest in reversed(rows):
         check_seal(f"event {fields[0]}", digest, *fields)
-    return [Event(*row[:5], json.loads(row[5])) for row in reversed(rows)]
+        key, t, name, kind, ref, data = fields
+        found.append(Event(key, t, name, kind, ref, json.loads(data)))
+    return found

@@ -10,6 +10,7 @@ import apsw
 from pollux.core.errors import CorruptionError
 from pollux.runtime.store.base import Block, Rows
 from pollux.runtime.store.layout import pack_block, unpack_block
+from pollux.runtime.store.schema import fetch
 from pollux.runtime.store.seal import check_seal, seal
 
 PAGE = 64
@@ -57,10 +58,11 @@ def read_blocks(connection: apsw.Connection, start: int) -> Iterator[Block]:
         )
     expected, previous = at, None
     while True:
-        page = connection.execute(
+        page = fetch(
+            connection,
             "SELECT first, rows, received, data, previous, seal FROM block WHERE first>=? ORDER BY first LIMIT ?",
             (expected or 0, PAGE),
-        ).fetchall()
+        )
         for row in page:
             block = _verified(row)
             if row[0] != expected or (previous is not None and row[4] != previous):

@@ -1,7 +1,7 @@
 """Packed binary form of journal blocks and channel chunks: little-endian structures of arrays, no pickle.
 
-    block:  t float64[n] | value float64[n] | tag uint32[n]          20 bytes a reading, any number of tags
-    chunk:  t float64[n] | value float64[n]                          16 bytes a reading, one tag, sorted by time
+block:  t float64[n] | value float64[n] | tag uint32[n]          20 bytes a reading, any number of tags
+chunk:  t float64[n] | value float64[n]                          16 bytes a reading, one tag, sorted by time
 """
 
 import numpy as np

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import apsw
 
 from pollux.runtime.store.base import Refused
+from pollux.runtime.store.schema import fetch
 from pollux.runtime.store.seal import check_seal, seal
 
 KEEP = 10_000
@@ -30,17 +31,18 @@ def add(connection: apsw.Connection, refused: Sequence[Refused], counts: Mapping
 
 def read(connection: apsw.Connection, limit: int) -> tuple[list[Refused], dict[str, int]]:
     """The newest `limit` refused messages, oldest first, and the counters."""
-    rows = connection.execute(
+    rows = fetch(
+        connection,
         "SELECT id, received, source, topic, reason, message, payload, seal FROM refused ORDER BY id DESC LIMIT ?",
         (limit,),
-    ).fetchall()
+    )
     for *fields, digest in rows:
         check_seal(f"refused message {fields[0]}", digest, *fields)
     return [Refused(*row[1:7]) for row in reversed(rows)], _counts(connection)
 
 
 def _counts(connection: apsw.Connection) -> dict[str, int]:
-    rows = connection.execute("SELECT reason, n, seal FROM refused_count ORDER BY reason").fetchall()
+    rows = fetch(connection, "SELECT reason, n, seal FROM refused_count ORDER BY reason")
     for reason, n, digest in rows:
         check_seal(f"counter {reason!r}", digest, reason, n)
     return {reason: n for reason, n, _ in rows}

@@ -37,6 +37,6 @@ def check_seal(where: str, stored: bytes, *fields: Field) -> None:
     """Raises `CorruptionError` when `stored` is not the seal of `fields`."""
     if stored != seal(*fields):
         raise CorruptionError(
-            f"A stored record must match its checksum: {where} does not, so it was damaged on the disk and is not used. "
-            "Restore the store from a copy; `pollux` reads everything that is intact."
+            f"A stored record must match its checksum: {where} does not: it was damaged on the disk and is not used. "
+            "Restore the store from a copy."
         )

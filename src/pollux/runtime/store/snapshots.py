@@ -3,6 +3,7 @@
 import apsw
 
 from pollux.runtime.store.base import Snapshot
+from pollux.runtime.store.schema import fetch
 from pollux.runtime.store.seal import seal
 
 KEEP = 2
@@ -23,9 +24,9 @@ def save(connection: apsw.Connection, snapshot: Snapshot) -> None:
 
 def load(connection: apsw.Connection, twin: str, model: str, next_seq: int) -> Snapshot | None:
     """The newest intact one that `model` computed and that the journal covers."""
-    rows = connection.execute(
-        "SELECT id, twin, seq, t, model, data, seal FROM snapshot WHERE twin=? ORDER BY id DESC", (twin,)
-    ).fetchall()
+    rows = fetch(
+        connection, "SELECT id, twin, seq, t, model, data, seal FROM snapshot WHERE twin=? ORDER BY id DESC", (twin,)
+    )
     for *fields, digest in rows:
         _, name, seq, t, of_model, data = fields
         if digest == seal(*fields) and name == twin and of_model == model and seq <= next_seq:

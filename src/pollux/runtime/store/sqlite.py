@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +82,7 @@ class SqliteStore:
             if (twin, name) not in self._tags:
                 key = len(self._tags) + 1
                 with guarded(self.path):
-                    self._writer.execute(
-                        "INSERT INTO tag VALUES(?,?,?,?)", (key, twin, name, seal(key, twin, name))
-                    )
+                    self._writer.execute("INSERT INTO tag VALUES(?,?,?,?)", (key, twin, name, seal(key, twin, name)))
                 self._tags[twin, name] = key
         return np.array([self._tags[twin, name] for name in names], np.uint32)
 
@@ -184,11 +182,8 @@ class SqliteStore:
 
     def close(self) -> None:
         """Write what was gathered and give the store back."""
-        try:
-            with self.transaction():
-                self._tracks.flush()
-        except StoreError:
-            pass  # estimates can be computed again; the store is given back in any case
+        with suppress(StoreError), self.transaction():  # estimates can be computed again: close in any case
+            self._tracks.flush()
         self._reader.close()
         self._writer.close()
         self._fence.close()

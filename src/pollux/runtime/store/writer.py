@@ -8,6 +8,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -107,10 +108,8 @@ class StoreWriter:
             return
         for job, result in zip(jobs, results, strict=True):
             _settle(job, result=result)
-        try:
+        with suppress(StoreError):  # the journal is complete; the next commit tries again and says what is wrong
             self.store.maintain()
-        except StoreError:
-            pass  # the journal is complete; the next commit tries again and reports what is wrong
 
     def _transact(self, jobs: list[_Job]) -> list[Any]:
         results: list[Any] = [None] * len(jobs)

@@ -1,0 +1,250 @@
+"""`pollux.toml`: which twins run, which tags feed which of their fields, over which connectors.
+
+    [project]            name
+    [[twin]]             name, definition ("package.module:factory" or "twin.py:Tank"), parameters, track, period, time,
+                         lag, jump, site, connector, forecast_hours; the tables policy, mirror, detect, forecast, plan
+                         are handed on as they are
+    [[twin.tag]]         tag, field, unit, period, authority, connector
+    [[twin.actuator]]    actuator, field, unit, connector
+    [connector.NAME]     kind = "mqtt" | "http" | "replay" | "memory", and that kind's settings
+    [server]             host, port
+
+Durations are seconds, or texts like "5 min". Every error names the file, the line, the key, the rule and a way out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pollux.core.errors import UnitError
+from pollux.core.units import parse
+from pollux.runtime.tables import NAME, Table, closest, read_toml
+
+FILE = "pollux.toml"
+KINDS = ("mqtt", "http", "replay", "memory")
+FREE_TABLES = ("policy", "mirror", "detect", "forecast", "plan")
+FORBIDDEN = set("/+#\x00")
+"""Characters that mean something in a topic; a tag is one level of it."""
+
+
+@dataclass(frozen=True)
+class TagWiring:
+    """One measured signal on the wire and the twin's field (sensor or input) that it feeds."""
+
+    tag: str
+    field: str
+    unit: str | None
+    """Unit on the wire; None: the field's own."""
+    period: float | None
+    """Seconds between two values; None: the twin's period."""
+    authority: str
+    """The one source that may write it: the connector's name, or the name of an HTTP caller."""
+    connector: str
+
+
+@dataclass(frozen=True)
+class ActuatorWiring:
+    """One input of the twin and the actuator on the wire that it commands."""
+
+    actuator: str
+    field: str
+    unit: str | None
+    connector: str
+
+
+@dataclass(frozen=True)
+class TwinWiring:
+    """One twin of the project."""
+
+    name: str
+    definition: str
+    parameters: Mapping[str, Any]
+    track: tuple[str, ...]
+    period: float
+    """Seconds of event time between two ticks."""
+    time: Literal["event", "wall"]
+    """`event`: "now" is the newest event time (a plant that runs faster than the wall); `wall`: the machine's clock."""
+    lag: float
+    """Seconds that a tick waits for values that are on their way."""
+    jump: float
+    """Seconds by which one source alone may be ahead of the others (`event`) or of the clock (`wall`)."""
+    site: str
+    forecast_hours: float
+    tags: tuple[TagWiring, ...]
+    actuators: tuple[ActuatorWiring, ...]
+    options: Mapping[str, Mapping[str, Any]]
+    """The tables `policy`, `mirror`, `detect`, `forecast`, `plan` (empty where not given)."""
+    where: str
+    """`pollux.toml`, `twin[0]`: for the errors of whoever checks further."""
+
+
+@dataclass(frozen=True)
+class ConnectorWiring:
+    """One connection to the outside."""
+
+    name: str
+    kind: str
+    """One of `KINDS`."""
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ServerWiring:
+    """Where the pages and the API are served."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """A whole project."""
+
+    name: str
+    folder: Path
+    twins: tuple[TwinWiring, ...]
+    connectors: tuple[ConnectorWiring, ...]
+    server: ServerWiring
+
+    def connector(self, name: str) -> ConnectorWiring:
+        """The connector of that name."""
+        return next(c for c in self.connectors if c.name == name)
+
+
+def read_wiring(folder: Path | str) -> Wiring:
+    """The project in `folder` (or the file itself). Raises `WiringError`."""
+    folder = Path(folder)
+    file = folder if folder.suffix == ".toml" else folder / FILE
+    source, values = read_toml(file)
+    root = Table(source, (), values)
+    project = Table(source, ("project",), root.take("project"))
+    name = project.text("name", pattern=NAME)
+    project.done()
+    connectors = _connectors(Table(source, ("connector",), root.take("connector", {})))
+    server = _server(Table(source, ("server",), root.take("server", {})))
+    twins: list[TwinWiring] = []
+    for table in root.tables("twin"):
+        twin = _twin(table, connectors)
+        if any(twin.name == other.name for other in twins):
+            table.fail("name", "must be unique among the twins", twin.name, "Rename one of them.")
+        twins.append(twin)
+    if not twins:
+        source.fail((), "a project has at least one [[twin]]", ..., "Add one.")
+    root.done()
+    return Wiring(name, file.parent, tuple(twins), connectors, server)
+
+
+def _connectors(table: Table) -> tuple[ConnectorWiring, ...]:
+    found = []
+    for name in table.values:
+        entry = Table(table.source, ("connector", name), table.take(name))
+        if not NAME.fullmatch(name):
+            table.fail(name, "must be a name of letters, digits, `_`, `.`, `-`", ..., "Rename it.")
+        kind = entry.text("kind", one_of=KINDS)
+        found.append(ConnectorWiring(name, kind, {k: v for k, v in entry.values.items() if k != "kind"}))
+    return tuple(found)
+
+
+def _server(table: Table) -> ServerWiring:
+    server = ServerWiring(table.text("host", "127.0.0.1"), int(table.number("port", 8850, low=0, high=65535)))
+    table.done()
+    return server
+
+
+def _twin(table: Table, connectors: tuple[ConnectorWiring, ...]) -> TwinWiring:
+    name = table.text("name", pattern=NAME)
+    definition = table.text("definition")
+    if definition.count(":") != 1 or not all(definition.split(":")):
+        table.fail(
+            "definition", 'must be "package.module:Name" or "file.py:Name"', definition, "Add the part after `:`."
+        )
+    period = table.seconds("period", low=1e-6)
+    twin = TwinWiring(
+        name=name,
+        definition=definition,
+        parameters=table.free("parameters"),
+        track=table.texts("track"),
+        period=period,
+        time="wall" if table.text("time", "event", one_of=("event", "wall")) == "wall" else "event",
+        lag=table.seconds("lag", 0.0),
+        jump=table.seconds("jump", max(3600.0, 100 * period), low=period),
+        site=table.text("site", name, pattern=NAME),
+        forecast_hours=table.number("forecast_hours", 24.0, low=1e-6),
+        tags=_tags(table, connectors, _default(table, connectors)),
+        actuators=_actuators(table, connectors, _default(table, connectors)),
+        options={key: table.free(key) for key in FREE_TABLES},
+        where=f"{table.source.file}: `twin[{table.path[-1]}]`",
+    )
+    table.done()
+    return twin
+
+
+def _default(table: Table, connectors: tuple[ConnectorWiring, ...]) -> str | None:
+    """The twin's connector; the only one of the project where it names none."""
+    only = connectors[0].name if len(connectors) == 1 else None
+    return _connector(table, connectors, only)
+
+
+def _connector(table: Table, connectors: tuple[ConnectorWiring, ...], default: str | None) -> Any:
+    name = table.text("connector", default)
+    if name is not None and all(name != c.name for c in connectors):
+        table.fail("connector", "must be one of the connectors", name, closest(name, (c.name for c in connectors)))
+    return name
+
+
+def _tags(twin: Table, connectors: tuple[ConnectorWiring, ...], default: str | None) -> tuple[TagWiring, ...]:
+    tags: list[TagWiring] = []
+    for table in twin.tables("tag"):
+        tag = table.text("tag")
+        if FORBIDDEN & set(tag) or len(tag) > 128:
+            table.fail("tag", "must not hold `/`, `+` or `#` and has at most 128 characters", tag, "Rename it.")
+        connector = _required(table, _connector(table, connectors, default))
+        entry = TagWiring(
+            tag=tag,
+            field=table.text("field", tag),
+            unit=_unit(table),
+            period=table.seconds("period", None, low=1e-6),
+            authority=table.text("authority", connector),
+            connector=connector,
+        )
+        table.done()
+        for key in ("tag", "field"):
+            if any(getattr(entry, key) == getattr(other, key) for other in tags):
+                table.fail(key, f"must be unique: another tag has the same {key}", getattr(entry, key), "Remove one.")
+        tags.append(entry)
+    return tuple(tags)
+
+
+def _actuators(twin: Table, connectors: tuple[ConnectorWiring, ...], default: str | None) -> tuple[ActuatorWiring, ...]:
+    actuators: list[ActuatorWiring] = []
+    for table in twin.tables("actuator"):
+        name = table.text("actuator")
+        if FORBIDDEN & set(name) or len(name) > 128:
+            table.fail("actuator", "must not hold `/`, `+` or `#` and has at most 128 characters", name, "Rename it.")
+        connector = _required(table, _connector(table, connectors, default))
+        entry = ActuatorWiring(name, table.text("field", name), _unit(table), connector)
+        table.done()
+        for key in ("actuator", "field"):
+            if any(getattr(entry, key) == getattr(other, key) for other in actuators):
+                table.fail(key, f"must be unique: another actuator has this {key}", getattr(entry, key), "Remove one.")
+        actuators.append(entry)
+    return tuple(actuators)
+
+
+def _required(table: Table, connector: str | None) -> str:
+    if connector is None:
+        table.source.fail(
+            table.path, "a connector is required", ..., "Name one in the twin or here: `connector = ...`."
+        )
+    return connector
+
+
+def _unit(table: Table) -> str | None:
+    unit = table.text("unit", None)
+    if unit is not None:
+        try:
+            parse(unit)
+        except UnitError as error:
+            table.fail("unit", "must be a unit", unit, str(error))
+    return unit
