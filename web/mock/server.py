@@ -1,0 +1,212 @@
+"""Development server of the dashboard: the built files plus a simulated API, deterministic; never shipped.
+
+    python web/mock/server.py --port 8851 [--tick 0.5] [--twins 200]
+
+Sign in with the token `mock` (or open /?token=mock). Tests steer it by POST /mock/{quiet|stale|refuse|reset}.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import random
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from plant import T0
+from waterworks import Refused, Site
+
+STATIC = Path(__file__).parents[2] / "src/pollux/runtime/serve/static"
+CSP = "default-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
+COOKIE = "pollux_session"
+
+
+def pumps(count: int, t: float) -> list[dict]:
+    """A fleet to scroll through."""
+    cards = []
+    for k in range(count):
+        r = random.Random(k)
+        health = min(1.0, max(0.3, r.gauss(0.86, 0.12)))
+        status = "act" if health < 0.55 else "watch" if health < 0.68 else "good"
+        figures = [("Life left", 40 + 320 * health, "day"), ("Flow", r.gauss(115, 16), "m^3/h"), ("Vibration", 5 - 3.6 * health, "mm/s")]
+        cards.append({
+            "name": f"pump-{k + 100}", "title": f"Pump P-{k + 100}", "kind": "centrifugal pump", "status": status, "health": health,
+            "t": t, "data_age": r.random() * 2, "alarms": {"act": 2, "watch": 1, "good": 0}[status], "level": r.choice([0, 1, 1, 2]),
+            "figures": [{"label": a, "value": b, "unit": c} for a, b, c in figures],
+        })  # fmt: skip
+    return cards
+
+
+class Mock:
+    """All state of one server."""
+
+    def __init__(self, count: int, tick: float) -> None:
+        self.count, self.tick = count, tick
+        self.reset()
+
+    def reset(self) -> None:
+        self.sites = {s.name: s for s in (Site("westfield", "Westfield water", True), Site("quarry", "Quarry water", False))}
+        self.quiet = self.refuse = False
+        self.sockets: set[WebSocket] = getattr(self, "sockets", set())
+
+    def fleet(self) -> list[dict]:
+        return [s.card() for s in self.sites.values()] + pumps(self.count, T0)
+
+    async def run(self) -> None:
+        n = 0
+        while True:
+            await asyncio.sleep(self.tick)
+            n += 1
+            if self.quiet:
+                continue
+            for s in self.sites.values():
+                s.tick()
+            for ws in list(self.sockets):
+                name = ws.query_params.get("twin")
+                with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+                    if name is None:
+                        if n % max(1, round(1 / self.tick)) == 0:
+                            await ws.send_json({"type": "fleet", "twins": self.fleet()})
+                    else:
+                        await ws.send_json(self.sites[name].frame())
+
+
+def build(count: int = 200, tick: float = 0.5) -> Starlette:
+    """The application."""
+    mock = Mock(count, tick)
+
+    def signed_in(cookies: dict) -> bool:
+        return cookies.get(COOKIE) == "yes"
+
+    def denied() -> JSONResponse:
+        return JSONResponse({"error": {"rule": "auth-required", "message": "Sign in first.", "way_out": "Use the access token."}}, 401)
+
+    async def login(request: Request) -> Response:
+        if (await request.json()).get("token") != "mock":
+            return JSONResponse({"error": {"rule": "auth-token", "message": "This token is not known.",
+                                           "way_out": "Copy it from the terminal where Pollux runs."}}, 401)  # fmt: skip
+        out = JSONResponse({"role": "operator"})
+        out.set_cookie(COOKIE, "yes", httponly=True, samesite="strict")
+        return out
+
+    async def index(request: Request) -> Response:
+        if request.query_params.get("token") == "mock":
+            out: Response = RedirectResponse("/", 303)
+            out.set_cookie(COOKIE, "yes", httponly=True, samesite="strict")
+            return out
+        return Response((STATIC / "index.html").read_bytes(), media_type="text/html")
+
+    async def twins(request: Request) -> Response:
+        return JSONResponse({"twins": mock.fleet()}) if signed_in(request.cookies) else denied()
+
+    async def capability(request: Request) -> Response:
+        if not signed_in(request.cookies):
+            return denied()
+        name, what, q = request.path_params["twin"], request.path_params["capability"], request.query_params
+        site = mock.sites.get(name)
+        if site is None:
+            return JSONResponse({"error": {"rule": "unknown-twin", "message": f"There is no twin {name!r}.",
+                                           "way_out": "Choose one from the fleet."}}, 404)  # fmt: skip
+        try:
+            if request.method == "POST":
+                return JSONResponse(site.command(what, await request.json()))
+            if what == "describe":
+                return JSONResponse(site.describe())
+            if what == "observe":
+                return JSONResponse(site.frame())
+            if what == "history":
+                names = q["signals"].split(",")
+                return JSONResponse(site.history(names, float(q["start"]), float(q["end"]), int(q.get("points", 500))))
+            if what == "forecast":
+                return JSONResponse(site.forecast())
+            if what == "alarms":
+                return JSONResponse({"alarms": site.alarms})
+            if what == "explain":
+                return JSONResponse(site.explain(q["id"]))
+            if what == "audit":
+                return JSONResponse({"records": site.audit[-int(q.get("n", 100)) :], "verified": True})
+        except Refused as e:
+            return JSONResponse(e.body, 409)
+        return JSONResponse({"error": {"rule": "unknown", "message": f"No {what!r}.", "way_out": ""}}, 404)
+
+    async def live(ws: WebSocket) -> None:
+        name = ws.query_params.get("twin")
+        if mock.refuse or not signed_in(ws.cookies) or (name is not None and name not in mock.sites):
+            await ws.close(4401)
+            return
+        await ws.accept()
+        await ws.send_json({"type": "hello", "role": "operator"})
+        mock.sockets.add(ws)
+        try:
+            while True:
+                await ws.receive_text()
+        except (WebSocketDisconnect, RuntimeError):
+            pass
+        finally:
+            mock.sockets.discard(ws)
+
+    async def steer(request: Request) -> Response:
+        verb = request.path_params["verb"]
+        if verb == "reset":
+            mock.reset()
+        elif verb == "quiet":
+            mock.quiet = True
+        elif verb == "stale":
+            for s in mock.sites.values():
+                s.stale_since = s.t
+        elif verb == "refuse":
+            mock.refuse = True
+            for ws in list(mock.sockets):
+                with contextlib.suppress(RuntimeError):
+                    await ws.close()
+        return JSONResponse({"ok": verb})
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette):
+        task = asyncio.create_task(mock.run())
+        yield
+        task.cancel()
+
+    app = Starlette(
+        routes=[
+            Route("/", index),
+            Route("/api/v1/login", login, methods=["POST"]),
+            Route("/api/v1/twins", twins),
+            Route("/api/v1/twins/{twin}/{capability}", capability, methods=["GET", "POST"]),
+            WebSocketRoute("/api/v1/live", live),
+            Route("/mock/{verb}", steer, methods=["POST"]),
+            Mount("/", StaticFiles(directory=STATIC)),
+        ],
+        lifespan=lifespan,
+    )
+
+    async def with_headers(scope, receive, send):
+        async def send_more(message):
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"content-security-policy", CSP.encode()),
+                                      (b"x-content-type-options", b"nosniff")]  # fmt: skip
+            await send(message)
+
+        await app(scope, receive, send_more if scope["type"] == "http" else send)
+
+    return with_headers  # type: ignore[return-value]
+
+
+def main() -> None:
+    """Serves until interrupted."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=8851)
+    parser.add_argument("--tick", type=float, default=0.5)
+    parser.add_argument("--twins", type=int, default=200)
+    args = parser.parse_args()
+    uvicorn.run(build(args.twins, args.tick), host="127.0.0.1", port=args.port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()

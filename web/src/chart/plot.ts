@@ -1,0 +1,92 @@
+// A uPlot of one signal: dots, estimate with band, forecast fan, limits; cursors are shared by a key.
+import uPlot from "uplot";
+import type { Alarm } from "../api/types.ts";
+import { F_HIGH, F_LOW, F_LOWER, F_UPPER, HIGH, LOW } from "./assemble.ts";
+import { TIME_STEPS, timeLabels, valueLabels, valueRange, type Limits } from "./axis.ts";
+import type { Ink } from "./ink.ts";
+import { drawAlarms, drawLimits, drawNow } from "./marks.ts";
+
+export interface PlotSpec {
+  width: number;
+  height: number;
+  ink: Ink;
+  limits: Limits;
+  noise: number | null;
+  /** Show the whole permitted range (inputs) instead of zooming to the data. */
+  whole: boolean;
+  stepped: boolean;
+  syncKey: string;
+  now(): number;
+  alarms(): readonly Alarm[];
+  onCursor(index: number | null): void;
+  onSelect(min: number, max: number): void;
+}
+
+const FONT = '11px "Inter Variable", system-ui, sans-serif';
+
+function series(spec: PlotSpec): uPlot.Series[] {
+  const { ink } = spec;
+  const paths = spec.stepped ? uPlot.paths.stepped?.({ align: 1 }) : undefined;
+  const quiet = { points: { show: false }, width: 0 };
+  return [
+    {},
+    { paths: () => null, points: { show: true, size: 3.5, width: 0, fill: ink.dot, stroke: ink.dot } },
+    { stroke: ink.estimate, width: 1.75, points: { show: false }, spanGaps: false, paths },
+    quiet,
+    quiet,
+    quiet,
+    quiet,
+    { stroke: ink.forecast, width: 1.5, dash: [5, 4], points: { show: false }, paths },
+    quiet,
+    quiet,
+  ];
+}
+
+export function makePlot(spec: PlotSpec, data: uPlot.AlignedData, where: HTMLElement): uPlot {
+  const { ink } = spec;
+  const axis = { stroke: ink.text, font: FONT, ticks: { show: false }, grid: { stroke: ink.grid, width: 1 } };
+  const shared = (type: string) => type !== "mousedown" && type !== "mouseup" && type !== "dblclick";
+  return new uPlot(
+    {
+      width: spec.width,
+      height: spec.height,
+      padding: [8, 10, 0, 0],
+      legend: { show: false },
+      series: series(spec),
+      bands: [
+        { series: [HIGH, LOW], fill: ink.band },
+        { series: [F_HIGH, F_LOW], fill: ink.fan95 },
+        { series: [F_UPPER, F_LOWER], fill: ink.fan50 },
+      ],
+      scales: {
+        x: { time: false, range: (_u, min, max) => [min, max] },
+        y: { range: (_u, min, max) => valueRange(min, max, spec.limits, spec.noise, spec.whole) },
+      },
+      axes: [
+        { ...axis, size: 26, gap: 6, space: 64, incrs: TIME_STEPS, values: (_u, s, _i, _sp, step) => timeLabels(s, step) },
+        { ...axis, size: 48, gap: 6, space: 34, values: (_u, s, _i, _sp, step) => valueLabels(s, step) },
+      ],
+      cursor: {
+        sync: { key: spec.syncKey, setSeries: false, filters: { pub: shared, sub: shared } },
+        drag: { x: true, y: false, setScale: false },
+        points: { show: false },
+        y: false,
+      },
+      hooks: {
+        drawAxes: [(u) => drawLimits(u, spec.limits, ink)],
+        draw: [(u) => drawNow(u, spec.now(), ink), (u) => drawAlarms(u, spec.alarms(), ink)],
+        setCursor: [(u) => spec.onCursor(u.cursor.idx ?? null)],
+        setSelect: [
+          (u) => {
+            if (u.select.width < 6) return;
+            const [min, max] = [u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x")];
+            u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+            spec.onSelect(min, max);
+          },
+        ],
+      },
+    },
+    data,
+    where,
+  );
+}

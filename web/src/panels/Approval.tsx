@@ -1,0 +1,127 @@
+// A proposed action: what, why, its effect with and without acting, its risk, until when; a person decides.
+import { useState } from "preact/hooks";
+import type { Describe, Frame, Num, Proposal } from "../api/types.ts";
+import { clockShort, span, when } from "../format/time.ts";
+import { number, percent, scaleOf } from "../format/number.ts";
+import { unit } from "../format/unit.ts";
+import { Card } from "../parts/Card.tsx";
+import { Refusal } from "../parts/Refusal.tsx";
+import { useAction } from "../parts/useAction.ts";
+import { useStore } from "../state/store.ts";
+import type { TwinSession } from "../state/twin.ts";
+
+const RISKY = 0.05;
+
+function Values({ p, frame, describe }: { p: Proposal; frame: Frame; describe: Describe }) {
+  return (
+    <ul class="plain proposal-values">
+      {Object.entries(p.values).map(([name, value]) => {
+        const signal = describe.inputs.find((s) => s.name === name);
+        const now = frame.inputs[name]?.value ?? null;
+        const scale = signal ? scaleOf(signal, value) : value;
+        return (
+          <li key={name}>
+            <span>{signal?.label ?? name}</span>
+            <span class="was">{number(now, scale)}</span>
+            <span aria-label="to">→</span>
+            <b>{number(value, scale)} {unit(signal?.unit)}</b>
+          </li>
+        );
+      })}
+    </ul>
+  );
+}
+
+function Effects({ p }: { p: Proposal }) {
+  const risky = (v: Num) => (v !== null && v >= RISKY ? "risky" : "");
+  return (
+    <table class="effects">
+      <thead>
+        <tr><th scope="col">Expected</th><th scope="col">Acting</th><th scope="col">Not acting</th></tr>
+      </thead>
+      <tbody>
+        {p.expected.map((e) => (
+          <tr key={e.label}>
+            <th scope="row">{e.label}</th>
+            <td><b>{number(e.acting)}</b> {unit(e.unit)}</td>
+            <td>{number(e.not_acting)} {e.not_acting === null ? "" : unit(e.unit)}</td>
+          </tr>
+        ))}
+        {p.risk.map((r) => (
+          <tr key={r.limit}>
+            <th scope="row">Risk: {r.limit}</th>
+            <td class={risky(r.acting)}><b>{percent(r.acting)}</b></td>
+            <td class={risky(r.not_acting)}>{percent(r.not_acting)}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Pending({ session, p, frame, describe }: { session: TwinSession; p: Proposal; frame: Frame; describe: Describe }) {
+  const [reason, setReason] = useState("");
+  const [missing, setMissing] = useState(false);
+  const action = useAction();
+  const left = p.expires - frame.t;
+  const reject = () => {
+    setMissing(!reason.trim());
+    if (reason.trim()) void action.run(() => session.send("reject", { id: p.id, reason }));
+  };
+  return (
+    <Card
+      title="Proposed action"
+      class="approval"
+      aside={<span class={`aside${left < 120 ? " soon" : ""}`}>expires in {span(left)} ({clockShort(p.expires)})</span>}
+    >
+      <Values p={p} frame={frame} describe={describe} />
+      <p class="why">{p.reason} <span class="quiet">From {p.proposer}.</span></p>
+      <Effects p={p} />
+      <div class="decide">
+        <input
+          aria-label="Reason for the decision"
+          aria-invalid={missing}
+          placeholder={missing ? "Say why, to reject" : "Reason (kept in the audit)"}
+          value={reason}
+          maxLength={500}
+          onInput={(e) => setReason(e.currentTarget.value)}
+        />
+        <button
+          type="button"
+          class="primary"
+          disabled={action.busy || left <= 0}
+          onClick={() => action.run(() => session.send("approve", { id: p.id, hash: p.hash, reason }))}
+        >
+          Approve
+        </button>
+        <button type="button" disabled={action.busy} onClick={reject}>Reject</button>
+      </div>
+      <Refusal error={action.error} />
+    </Card>
+  );
+}
+
+/** The pending proposal that expires first; else one line on the last decision. */
+export function Approval({ session }: { session: TwinSession }) {
+  const frame = useStore(session.frame);
+  const describe = useStore(session.describe);
+  if (!frame || !describe) return null;
+  const pending = frame.proposals.filter((p) => p.status === "pending").sort((a, b) => a.expires - b.expires);
+  const first = pending[0];
+  const last = frame.proposals.filter((p) => p.status !== "pending").sort((a, b) => b.t - a.t)[0];
+  return (
+    <div class="proposals" aria-live="polite">
+      {first && <Pending key={first.id} session={session} p={first} frame={frame} describe={describe} />}
+      {pending.length > 1 && <p class="quiet more">{pending.length - 1} more after this one.</p>}
+      {!first && last && (
+        <p class="card decided">
+          <b>Last proposal {last.status}</b>
+          {last.rule ? ` (${last.rule})` : ""}: {Object.entries(last.values).map(([name, v]) => {
+            const s = describe.inputs.find((i) => i.name === name);
+            return `${s?.label ?? name} ${number(v, s ? scaleOf(s, v) : v)} ${unit(s?.unit)}`;
+          }).join(", ")} · {when(last.t, frame.t)}
+        </p>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,54 @@
+// The grid of charts: sensors first, then inputs; states on request.
+import type { Describe, Signal } from "../api/types.ts";
+import { Trend, type Kind } from "../chart/Trend.tsx";
+import { setQuery, route } from "../state/route.ts";
+import { useStore } from "../state/store.ts";
+import type { TwinSession } from "../state/twin.ts";
+
+interface Shown {
+  signal: Signal;
+  kind: Kind;
+}
+
+const SHOWS = ["process", "sensors", "states", "inputs", "all"] as const;
+type Show = (typeof SHOWS)[number];
+
+export function shownSignals(d: Describe, show: Show): Shown[] {
+  const as = (signals: Signal[], kind: Kind): Shown[] => signals.map((signal) => ({ signal, kind }));
+  const measured = new Set(d.sensors.map((s) => s.name));
+  const hidden = d.states.filter((s) => !measured.has(s.name));
+  if (show === "sensors") return as(d.sensors, "sensor");
+  if (show === "states") return as(hidden, "state");
+  if (show === "inputs") return as(d.inputs, "input");
+  const process = [...as(d.sensors, "sensor"), ...as(d.inputs, "input")];
+  return show === "all" ? [...process, ...as(hidden, "state")] : process;
+}
+
+export const showOf = (text: string | null): Show => SHOWS.find((s) => s === text) ?? "process";
+
+export function ShowTools() {
+  const show = showOf(useStore(route).query.get("show"));
+  return (
+    <label class="inline">
+      Charts
+      <select value={show} onChange={(e) => setQuery("show", e.currentTarget.value === "process" ? null : e.currentTarget.value)}>
+        <option value="process">sensors and inputs</option>
+        <option value="sensors">sensors</option>
+        <option value="inputs">inputs</option>
+        <option value="states">states</option>
+        <option value="all">all</option>
+      </select>
+    </label>
+  );
+}
+
+export function Trends({ session, describe }: { session: TwinSession; describe: Describe }) {
+  const show = showOf(useStore(route).query.get("show"));
+  const signals = shownSignals(describe, show);
+  const columns = signals.length <= 4 ? 2 : 3;
+  return (
+    <div class={`trends c${columns}`}>
+      {signals.map(({ signal, kind }) => <Trend key={`${kind}.${signal.name}`} session={session} signal={signal} kind={kind} />)}
+    </div>
+  );
+}

@@ -1,0 +1,135 @@
+// Try inputs on the twin before anybody tries them on the asset; a good trial becomes a proposal.
+import { useState } from "preact/hooks";
+import type { Describe, ForecastOut, Proposal } from "../api/types.ts";
+import { Compare } from "../chart/Compare.tsx";
+import { Legend } from "../chart/Legend.tsx";
+import { number, percent, scaleOf } from "../format/number.ts";
+import { unit } from "../format/unit.ts";
+import { Card } from "../parts/Card.tsx";
+import { Refusal } from "../parts/Refusal.tsx";
+import { useAction } from "../parts/useAction.ts";
+import { twinLink } from "../state/route.ts";
+import type { TwinSession } from "../state/twin.ts";
+
+interface Trial {
+  acting: ForecastOut;
+  not_acting: ForecastOut;
+}
+
+function Risks({ describe, trial }: { describe: Describe; trial: Trial }) {
+  const p = (f: ForecastOut, margin: string) => f.crossings.find((c) => c.margin === margin)?.probability ?? 0;
+  return (
+    <table class="effects">
+      <thead><tr><th scope="col">Risk of crossing</th><th scope="col">Acting</th><th scope="col">Not acting</th></tr></thead>
+      <tbody>
+        {describe.margins.map((m) => {
+          const [a, n] = [p(trial.acting, m.name), p(trial.not_acting, m.name)];
+          return (
+            <tr key={m.name}>
+              <th scope="row">{m.label}</th>
+              <td class={a >= 0.05 ? "risky" : ""}><b>{percent(a)}</b></td>
+              <td class={n >= 0.05 ? "risky" : ""}>{percent(n)}</td>
+            </tr>
+          );
+        })}
+      </tbody>
+    </table>
+  );
+}
+
+export function WhatIf({ session, describe }: { session: TwinSession; describe: Describe }) {
+  const start = session.frame.get();
+  const [values, setValues] = useState<Record<string, string>>(() =>
+    Object.fromEntries(describe.inputs.map((s) => {
+      const v = start?.inputs[s.name]?.value ?? s.low ?? 0;
+      return [s.name, String(Number(v.toPrecision(4)))];
+    })),
+  );
+  const [hours, setHours] = useState("6");
+  const [reason, setReason] = useState("");
+  const [trial, setTrial] = useState<Trial | null>(null);
+  const [said, setSaid] = useState("");
+  const action = useAction();
+  const body = () => ({
+    values: Object.fromEntries(Object.entries(values).map(([k, v]) => [k, Number(v)])),
+    hours: Number(hours),
+  });
+  const proposed = (p: Proposal | null) => {
+    if (!p) setSaid("The planner sees nothing better than the present plan.");
+    else setSaid(p.status === "refused" ? `Refused by the guard: ${p.rule ?? "no rule given"}.` : `Proposal ${p.id} is ${p.status}.`);
+  };
+  return (
+    <div class="whatif">
+      <Card title="What if">
+        <form
+          class="stack"
+          onSubmit={(e) => {
+            e.preventDefault();
+            void action.run(async () => setTrial(await session.send<Trial>("what_if", body())));
+          }}
+        >
+          {describe.inputs.map((s) => (
+            <label key={s.name} class="field">
+              <span>{s.label} {s.unit && <small>({unit(s.unit)}{s.low !== null && s.high !== null ? `, ${number(s.low, scaleOf(s, s.low))} to ${number(s.high, scaleOf(s, s.high))}` : ""})</small>}</span>
+              <input
+                type="number"
+                step="any"
+                required
+                min={s.low ?? undefined}
+                max={s.high ?? undefined}
+                value={values[s.name]}
+                onInput={(e) => setValues({ ...values, [s.name]: e.currentTarget.value })}
+              />
+              {s.low !== null && s.high !== null && (
+                <input
+                  type="range"
+                  aria-label={`${s.label}, slider`}
+                  min={s.low}
+                  max={s.high}
+                  step={(s.high - s.low) / 200}
+                  value={values[s.name]}
+                  onInput={(e) => setValues({ ...values, [s.name]: String(Number(Number(e.currentTarget.value).toPrecision(4))) })}
+                />
+              )}
+            </label>
+          ))}
+          <label class="field">Hours ahead
+            <input type="number" min="0.01" step="any" required value={hours} onInput={(e) => setHours(e.currentTarget.value)} />
+          </label>
+          <div class="buttons"><button type="submit" class="primary" disabled={action.busy}>Try on the twin</button>
+            <button type="button" disabled={action.busy} onClick={() => action.run(async () => proposed(await session.send<Proposal | null>("optimise")))}>Ask the planner</button>
+          </div>
+        </form>
+        {trial && (
+          <form
+            class="stack propose"
+            onSubmit={(e) => {
+              e.preventDefault();
+              void action.run(async () => proposed(await session.send<Proposal>("propose", { ...body(), reason })));
+            }}
+          >
+            <Risks describe={describe} trial={trial} />
+            <label class="field">Reason<input required value={reason} maxLength={500} onInput={(e) => setReason(e.currentTarget.value)} /></label>
+            <div class="buttons"><button type="submit" disabled={action.busy}>Propose this action</button></div>
+          </form>
+        )}
+        <p role="status">{said && <>{said} <a href={twinLink(session.name)}>See it on the live page</a></>}</p>
+        <Refusal error={action.error} />
+      </Card>
+      <div>
+        {trial ? (
+          <>
+            <Legend compare />
+            <div class="trends">
+              {[...describe.sensors, ...describe.states.filter((s) => !describe.sensors.some((o) => o.name === s.name))]
+                .filter((s) => trial.acting.sensors[s.name] ?? trial.acting.states[s.name])
+                .map((s) => <Compare key={s.name} signal={s} acting={trial.acting} notActing={trial.not_acting} />)}
+            </div>
+          </>
+        ) : (
+          <p class="empty tall">Set the inputs and try them: the forecast with and without the change appears here. Nothing is sent to the asset.</p>
+        )}
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,208 @@
+// Everything the twin page knows of one twin: its definition, the newest frame, the record and the forecast.
+import { query, command, ApiError } from "../api/client.ts";
+import { openLive, type Live } from "../api/live.ts";
+import type { Describe, ForecastOut, Frame, HistoryOut, LiveMessage } from "../api/types.ts";
+import { append, emptyTrack, fromHistory, trim, type Track } from "../chart/track.ts";
+import { role } from "./session.ts";
+import { store, type Store } from "./store.ts";
+import { throttled } from "./ticker.ts";
+import { rangeFor, window_, type View } from "./view.ts";
+
+export interface TwinSession {
+  name: string;
+  describe: Store<Describe | null>;
+  frame: Store<Frame | null>;
+  forecast: Store<ForecastOut | null>;
+  track: Store<Track>;
+  view: Store<View>;
+  error: Store<ApiError | null>;
+  /** Browser time of the newest frame, ms. */
+  heard: Store<number>;
+  live: Live;
+  shown(): [number, number];
+  refresh(): Promise<void>;
+  send<T>(capability: string, body?: unknown): Promise<T>;
+  close(): void;
+}
+
+const POINTS = 1200;
+const LONGEST_TRACK = 6000; // rows; then the record is fetched again, thinned by the server
+const FORECAST_PAUSE = 15_000; // ms between forecasts asked for, when none is pushed
+
+function medianStep(t: readonly number[]): number | null {
+  const steps = t.slice(1).map((v, k) => v - (t[k] as number)).sort((a, b) => a - b);
+  return steps.length < 3 ? null : (steps[steps.length >> 1] as number);
+}
+
+export function openTwin(name: string, range: number | null): TwinSession {
+  const describe = store<Describe | null>(null);
+  const frame = store<Frame | null>(null);
+  const forecast = store<ForecastOut | null>(null);
+  const track = store<Track>(emptyTrack());
+  const view = store<View>({ live: true, range: range ?? 3600, min: 0, max: 0 });
+  const error = store<ApiError | null>(null);
+  const heard = store<number>(0);
+  let following = emptyTrack(); // the track that grows with the frames; `track` is it, or a fixed window
+  let ready = false;
+  let early: Frame[] = [];
+  let newest: Frame | null = null;
+  let asked = -Infinity;
+  let fixedTimer = 0;
+  let closed = false;
+
+  const names = (d: Describe) => [...new Set([...d.sensors, ...d.states, ...d.inputs].map((s) => s.name))].join(",");
+
+  const record = (start: number, end: number) => {
+    const d = describe.get();
+    const signals = d ? names(d) : undefined;
+    return query<HistoryOut>(name, "history", { signals, start, end, points: POINTS });
+  };
+
+  const fail = (e: unknown) => {
+    if (!closed && e instanceof ApiError) error.set(e);
+  };
+
+  const showFrame = throttled(() => {
+    if (newest) frame.set(newest);
+  });
+
+  const askForecast = async () => {
+    if (performance.now() - asked < FORECAST_PAUSE) return;
+    asked = performance.now();
+    try {
+      forecast.set(await query<ForecastOut>(name, "forecast"));
+    } catch {
+      // a twin without a forecast still shows its past
+    }
+  };
+
+  const take = (f: Frame) => {
+    const last = following.t.at(-1);
+    if (last !== undefined && f.t < last - 1) {
+      following = emptyTrack(); // the asset's clock was set back: a new run
+      if (view.get().live) track.set(following);
+    }
+    append(following, f);
+    trim(following, f.t - 2 * view.get().range);
+    newest = f;
+    heard.set(Date.now());
+    showFrame.ask();
+    const fc = forecast.get();
+    const horizon = fc ? (fc.times.at(-1) ?? fc.t0) - fc.t0 : 0;
+    if (!fc || f.t > fc.t0 + 0.05 * horizon) void askForecast();
+    if (following.t.length > LONGEST_TRACK) void loadLive(view.get().range);
+  };
+
+  const loadLive = async (seconds: number) => {
+    const now = newest?.t ?? Date.now() / 1000;
+    ready = false;
+    try {
+      following = fromHistory(await record(now - seconds, now));
+    } finally {
+      ready = true;
+    }
+    for (const f of early) append(following, f);
+    early = [];
+    if (view.get().live) track.set(following);
+  };
+
+  const loadFixed = (v: View) => {
+    window.clearTimeout(fixedTimer);
+    fixedTimer = window.setTimeout(() => {
+      const margin = 0.25 * (v.max - v.min);
+      record(v.min - margin, v.max + margin).then(
+        (out) => {
+          if (view.get() === v) track.set(fromHistory(out));
+        },
+        fail,
+      );
+    }, 120);
+  };
+
+  let before = view.get();
+  view.watch((v) => {
+    const was = before;
+    before = v;
+    if (!v.live) loadFixed(v);
+    else if (!was.live || v.range !== was.range) {
+      track.set(following);
+      loadLive(v.range).catch(fail);
+    }
+  });
+
+  const onMessage = (message: LiveMessage) => {
+    if (message.type === "hello") role.set(message.role ?? null);
+    else if (message.type === "forecast") {
+      asked = performance.now();
+      forecast.set(message);
+    } else if (message.type === "frame") {
+      if (ready) take(message);
+      else {
+        early.push(message);
+        newest = message;
+        heard.set(Date.now());
+        showFrame.ask();
+      }
+    }
+  };
+
+  const live = openLive(name, onMessage);
+
+  const start = async () => {
+    try {
+      const [d, f] = await Promise.all([query<Describe>(name, "describe"), query<Frame>(name, "observe")]);
+      if (closed) return;
+      describe.set(d);
+      newest ??= f;
+      heard.set(Date.now());
+      frame.set(newest);
+      if (range === null) {
+        const probe = await record(newest.t - 86_400, newest.t);
+        const step = medianStep(probe.t);
+        const dense = probe.t.length > 0.8 * POINTS;
+        const seconds = step === null ? 3600 : dense ? 21_600 : rangeFor(step);
+        before = { ...view.get(), range: seconds };
+        view.set(before);
+      }
+      await loadLive(view.get().range);
+      error.set(null);
+      await askForecast();
+    } catch (e) {
+      fail(e);
+      if (!closed && e instanceof ApiError && e.status !== 401 && e.status !== 404) window.setTimeout(start, 3000);
+    }
+  };
+  void start();
+
+  // after a reconnect the gap is filled from the record
+  let lost = false;
+  live.link.watch((l) => {
+    if (l.state === "reconnecting") lost = true;
+    else if (l.state === "live" && lost) {
+      lost = false;
+      if (describe.get()) loadLive(view.get().range).catch(fail);
+    }
+  });
+
+  const refresh = async () => {
+    const f = await query<Frame>(name, "observe");
+    newest = f;
+    frame.set(f);
+  };
+
+  return {
+    name, describe, frame, forecast, track, view, error, heard, live, refresh,
+    shown: () => window_(view.get(), newest?.t ?? 0, forecast.get()?.times.at(-1) ?? null),
+    send: async <T,>(capability: string, body: unknown = {}) => {
+      const out = await command<T>(name, capability, body);
+      await refresh().catch(() => undefined);
+      return out;
+    },
+    close: () => {
+      closed = true;
+      window.clearTimeout(fixedTimer);
+      showFrame.stop();
+      live.close();
+    },
+  };
+}

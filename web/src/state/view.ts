@@ -1,0 +1,47 @@
+// The time window that all charts of a twin share: it follows the present, or it stands still.
+export interface View {
+  live: boolean;
+  /** Seconds of past shown while live. */
+  range: number;
+  /** The window while it stands still. */
+  min: number;
+  max: number;
+}
+
+export const RANGES: { label: string; seconds: number }[] = [
+  { label: "1 min", seconds: 60 },
+  { label: "10 min", seconds: 600 },
+  { label: "1 h", seconds: 3600 },
+  { label: "6 h", seconds: 21_600 },
+  { label: "1 d", seconds: 86_400 },
+  { label: "3 d", seconds: 259_200 },
+  { label: "7 d", seconds: 604_800 },
+];
+
+const FORWARD = 0.5; // at most this share of the past is given to the forecast
+
+export function window_(view: View, now: number, forecastEnd: number | null): [number, number] {
+  if (!view.live) return [view.min, view.max];
+  const ahead = forecastEnd === null ? 0 : Math.max(0, Math.min(forecastEnd - now, FORWARD * view.range));
+  return [now - view.range, now + ahead];
+}
+
+/** Shifts the window by a share of its width; it stands still from then on. */
+export function pan(view: View, shown: [number, number], share: number): View {
+  const by = share * (shown[1] - shown[0]);
+  return { ...view, live: false, min: shown[0] + by, max: shown[1] + by };
+}
+
+/** Scales the window about `centre` (0 left edge, 1 right edge). */
+export function zoom(view: View, shown: [number, number], factor: number, centre = 0.5): View {
+  const width = shown[1] - shown[0];
+  const next = Math.max(2, Math.min(10 * 365 * 86_400, width * factor));
+  const min = shown[0] + centre * (width - next);
+  return { ...view, live: false, min, max: min + next };
+}
+
+/** The range that shows enough points of a record with the given median step. */
+export function rangeFor(step: number): number {
+  const wanted = 240 * step;
+  return (RANGES.find((r) => r.seconds >= wanted) ?? RANGES.at(-1) ?? { seconds: 3600 }).seconds;
+}
