@@ -28,8 +28,15 @@ if TYPE_CHECKING:
     from pollux.mirror.ekf import Ekf as Ekf
     from pollux.mirror.ukf import Ukf as Ukf
     from pollux.mirror.update import build_mirror as build_mirror
+    from pollux.model.adaptive import Adaptive as Adaptive
     from pollux.model.compile import compile as compile
+    from pollux.model.linearise import linearise as linearise
+    from pollux.model.record import Record as Record
+    from pollux.model.rk4 import RK4 as RK4
+    from pollux.model.rollout import rollout as rollout
+    from pollux.model.simulate import simulate as simulate
     from pollux.model.statespace import flatten as flatten
+    from pollux.model.stiff import Stiff as Stiff
 
 _HOMES = {
     "PolluxError": "core.errors",
@@ -52,8 +59,15 @@ _HOMES = {
     "Ekf": "mirror.ekf",
     "Ukf": "mirror.ukf",
     "build_mirror": "mirror.update",
+    "Adaptive": "model.adaptive",
     "compile": "model.compile",
+    "linearise": "model.linearise",
+    "Record": "model.record",
+    "RK4": "model.rk4",
+    "rollout": "model.rollout",
+    "simulate": "model.simulate",
     "flatten": "model.statespace",
+    "Stiff": "model.stiff",
 }
 
 __version__ = "0.1.0"

@@ -6,13 +6,37 @@ Source: Kutta (1901); Hairer, Norsett and Wanner, Solving Ordinary Differential 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
+from pollux.model.integrate import Flow, Info, code_of
 from pollux.model.statespace import StateFn, System
+
+
+@dataclass(frozen=True)
+class RK4:
+    """The method as a value: `substeps` equal steps in each interval of the time grid."""
+
+    substeps: int = 4
+
+    def __post_init__(self):
+        if self.substeps < 1:
+            raise ValueError(f"`RK4` needs at least one substep, received {self.substeps!r}")
+
+    def flow(self, system: System) -> Flow:
+        """The flow of a continuous system over one interval."""
+        steps, advance = self.substeps, rk4(system.f, self.substeps)
+
+        def flow(t, dt, x, u, p):
+            end = advance(t, dt, x, u, p)
+            return end, Info(jnp.int32(steps), jnp.int32(0), code_of(end))
+
+        return flow
 
 
 def rk4(f: StateFn, substeps: int) -> Callable[[Any, Any, Array, Array, Array], Array]:
