@@ -216,8 +216,8 @@ def test_an_agent_is_capped_even_if_the_policy_object_is_forged(world):
 def test_outside_envelope_and_domain_a_person_is_asked(world):
     low = world.belief(h=0.5)
     c = world.context(level=Level.SUPERVISED, belief=low)
-    assert world.verdict(world.decision({"q": 0.03}), c, world.guard_state(q=0.02)).mode == "veto"
-    assert world.verdict(world.decision({"q": 0.031}), c, world.guard_state(q=0.02)).mode == "approval"
+    assert world.verdict(world.decision({"q": 0.03}, step=150.0), c, world.guard_state(q=0.02)).mode == "veto"
+    assert world.verdict(world.decision({"q": 0.031}, step=150.0), c, world.guard_state(q=0.02)).mode == "approval"
     wide = replace(world.policy, domain=(("h", 1.2, 1.9),))
     c = world.context(level=Level.AUTOMATIC)
     assert world.verdict(world.decision(), c, policy=wide).mode == "veto"

@@ -38,7 +38,7 @@ class Authority:
 
 @dataclass(frozen=True)
 class AutonomyState:
-    """What is remembered for one twin; part of the fold, kept in snapshots (`remember.encode`)."""
+    """What is remembered for one twin; part of the fold, kept in snapshots."""
 
     guard: GuardState
     approvals: Approvals

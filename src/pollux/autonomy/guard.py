@@ -270,7 +270,7 @@ def twin(case: Case) -> Case:
     found = [case.check(context.belief, edges, rows, policy.draws, seed) for edges, rows in runs]
     shape = (policy.draws, 1 + len(case.plant.margins))
     need(all(type(f) is np.ndarray and f.shape == shape for f in found), "shape", "the twin check gave no answer")
-    acting, waiting = np.maximum(found[0], found[1]), found[2]
+    acting, waiting = [found[0], found[2]], [found[1], found[3]]
     risks = {
         "acting": counted(acting, case.plant.margins, policy.confidence),
         "not_acting": counted(waiting, case.plant.margins, policy.confidence),

@@ -63,38 +63,45 @@ def schedule(
 def schedules(
     policy: Policy, plant: Plant, context: Context, held: dict[str, float], decision: Decision
 ) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """Three schedules: the plan, the action alone for `hold` seconds, not acting; each then the safe command."""
+    """Four schedules, each ending with the safe command: the plan, not acting for as long, the action alone for
+    `hold` seconds (nothing need follow it), not acting for as long."""
     now, times = context.now, decision.times
     last = times[-1] - times[-2] if len(times) > 1 else policy.hold
-    planned = max(float(times[-1] + last), now + policy.hold)
+    alone = now + policy.hold
+    planned = max(float(times[-1] + last), alone)
     safe = {a.name: a.safe for a in policy.actuators if a.safe is not None}
     begin = [(context.belief.t, held)]
+    act = [*begin, (now, decision.values)]
     later = [
         (float(t), {name: float(row[plant.inputs.index(name)]) for name in decision.values})
         for t, row in zip(times, decision.plan, strict=True)
         if t > now
     ]
-    alone = now + policy.hold
     return (
-        schedule(plant, context, [*begin, (now, decision.values), *later, (planned, safe)], planned + policy.recover),
-        schedule(plant, context, [*begin, (now, decision.values), (alone, safe)], alone + policy.recover),
+        schedule(plant, context, [*act, *later, (planned, safe)], planned + policy.recover),
         schedule(plant, context, [*begin, (planned, safe)], planned + policy.recover),
+        schedule(plant, context, [*act, (alone, safe)], alone + policy.recover),
+        schedule(plant, context, [*begin, (alone, safe)], alone + policy.recover),
     )
 
 
-def counted(shortfall: np.ndarray, names: tuple[str, ...], confidence: float) -> Risk:
-    """Shortfalls (samples, 1 + margins) as a risk; a shortfall that is not a number counts as a violation."""
-    bad = np.logical_not(shortfall <= 0.0)
+def counted(runs: list[np.ndarray], names: tuple[str, ...], confidence: float) -> Risk:
+    """Shortfalls (samples, 1 + margins) of one or more schedules as a risk: a sample is bad when it is bad in any.
+
+    A shortfall that is not a number counts as a violation.
+    """
+    bad = np.any([np.logical_not(run <= 0.0) for run in runs], axis=0)
     share = {name: float(bad[:, k].mean()) for k, name in enumerate(("model", *names))}
-    return risk(int(bad.any(axis=1).sum()), len(shortfall), confidence, share)
+    return risk(int(bad.any(axis=1).sum()), len(runs[0]), confidence, share)
 
 
-def better(acting: np.ndarray, waiting: np.ndarray, eps: float, confidence: float) -> bool:
-    """Whether acting is proven to be the lesser evil.
+def better(acting: list[np.ndarray], waiting: list[np.ndarray], eps: float, confidence: float) -> bool:
+    """Whether acting is proven to be the lesser evil, each run against not acting for as long.
 
     P(some limit is missed by more than without acting) <= eps at this confidence, and at least half of the samples
     miss some limit by less.
     """
-    worse = np.logical_not(acting <= waiting).any(axis=1)
-    gains = ~worse & (acting < waiting).any(axis=1)
-    return risk(int(worse.sum()), len(acting), confidence).upper <= eps and bool(gains.mean() >= 0.5)
+    done, idle = np.concatenate(acting, axis=1), np.concatenate(waiting, axis=1)
+    worse = np.logical_not(done <= idle).any(axis=1)
+    gains = np.logical_not(worse) & (done < idle).any(axis=1)
+    return risk(int(worse.sum()), len(done), confidence).upper <= eps and bool(gains.mean() >= 0.5)
