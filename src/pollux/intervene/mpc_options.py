@@ -20,7 +20,7 @@ class InteriorPoint:
     """
 
     iterations: int = 40
-    tolerance: float = 1e-8
+    tolerance: float = 1e-9
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class MpcOptions:
     """Curvature of `goal` and of the dynamics: by differentiation and convexified, or that of squares alone."""
     iterations: int = 20
     """Bound on outer (SQP) iterations."""
-    tolerance: float = 1e-6
+    tolerance: float = 1e-5
+    """Of the KKT residual, in units of the input range."""
     solver: InteriorPoint | ActiveSet | None = None
     """None: `ActiveSet` when there is neither a goal nor a linear penalty, else `InteriorPoint`."""
 

@@ -6,7 +6,7 @@ model promised (Armijo). Damping grows when a step fails and shrinks when it suc
 
 The KKT residual is in units of the input range: with sigma the scale of the smooth part,
 
-    max( |w - clip(w - (g - G'y) / sigma, 0, 1)|,  |y - clip(y, w1 [v > 0] + 2 w2 v, w1 + 2 w2 v)| and |y max(rows, 0)| over sigma )
+    max( |w - clip(w - (g - G'y) / sigma, 0, 1)|,  |y max(rows, 0)| / sigma ),   w1 [v > 0] + 2 w2 v <= y <= w1 + 2 w2 v
 
 Source: Burke and Ferris, A Gauss-Newton method for convex composite optimization, Math. Prog. 71 (1995);
 Nocedal and Wright, Numerical Optimization (2006), ch. 18.
@@ -25,7 +25,9 @@ from pollux.intervene.mpc_problem import Local, Path, Shape, Values, localise, r
 
 _ARMIJO = 1e-4
 _TRIALS = 10
-OPTIMAL, STALLED, LIMIT, DIVERGED = range(4)
+_KINK = 1e-6
+"""A row this close to its limit, relative to what the inputs can do to it, counts as lying on it."""
+OPTIMAL, STALLED, LIMIT, DIVERGED, _RUNNING = range(5)
 
 
 class Solution(NamedTuple):
@@ -43,11 +45,12 @@ class Solution(NamedTuple):
 class _State(NamedTuple):
     w: Array
     path: Path
-    local: Local
     y: Array
     reduced: Array
     kkt: Array
     damping: Array
+    moving: Array
+    """Whether the last step was worth taking."""
     iterations: Array
     status: Array
 
@@ -55,7 +58,11 @@ class _State(NamedTuple):
 def sqp(
     shape: Shape, v: Values, w: Array, solver: InteriorPoint | ActiveSet, iterations: int, tolerance: float
 ) -> Solution:
-    """Improve the scaled plan `w` (N, c) until the residual is below `tolerance`, at most `iterations` times."""
+    """Improve the scaled plan `w` (N, c) until the residual is below `tolerance`, at most `iterations` times.
+
+    A pass judges the present plan and, unless that ends the solve, steps to the next. One pass is traced once, because
+    compiling the differentiated model dominates the first solve.
+    """
     N, r, nf = shape.steps, len(v.w1), len(shape.floored)
     w1 = jnp.concatenate([jnp.tile(v.w1, N), v.floor_price])
     w2 = jnp.concatenate([jnp.tile(v.w2, N), jnp.zeros(nf)])
@@ -67,7 +74,8 @@ def sqp(
     def judge(w, local: Local, y):
         """Multipliers that fit the present violations, the reduced gradient, and the residual."""
         below = jnp.maximum(-local.c, 0.0)
-        y = jnp.clip(y, jnp.where(below > 1e-9, w1, 0.0) + 2 * w2 * below, w1 + 2 * w2 * below)
+        kink = below < _KINK * _reach(local.G, N, r)
+        y = jnp.clip(y, jnp.where(kink, 0.0, w1) + 2 * w2 * below, w1 + 2 * w2 * below)
         reduced = local.g - y @ local.G
         sigma = scale_of(local)
         flat = w.reshape(-1)
@@ -75,24 +83,17 @@ def sqp(
         slack = jnp.max(jnp.abs(y * jnp.maximum(local.c, 0.0)), initial=0.0) / sigma
         return y, reduced, jnp.maximum(stationary, slack)
 
-    def assess(w, path, y):
-        local = localise(shape, v, w, path, y[: N * r].reshape(N, r), y[N * r :])
-        return (local, *judge(w, local, y))
-
-    def body(s: _State) -> _State:
+    def step(s: _State, local: Local) -> _State:
         flat = s.w.reshape(-1)
-        sigma = scale_of(s.local)
-        reach = _reach(s.local.G, N, r)
-        H = s.local.H / sigma + s.damping * jnp.eye(flat.size)
-        qp = Qp(
-            H, s.local.g / sigma, s.local.G / reach[:, None], s.local.c / reach, w1 * reach / sigma,
-            w2 * reach**2 / sigma, -flat, 1.0 - flat,
-        )  # fmt: skip
+        sigma = scale_of(local)
+        reach = _reach(local.G, N, r)
+        H = local.H / sigma + s.damping * jnp.eye(flat.size)
+        G, c = local.G / reach[:, None], local.c / reach
+        qp = Qp(H, local.g / sigma, G, c, w1 * reach / sigma, w2 * reach**2 / sigma, -flat, 1.0 - flat)
         d, y = interior_point(qp, solver) if isinstance(solver, InteriorPoint) else active_set(qp, solver)
         d, y = jnp.clip(d, -flat, 1.0 - flat), y * sigma / reach
-        promised = -(
-            s.local.g @ d + 0.5 * sigma * d @ (H @ d) + penalty(s.local.c + s.local.G @ d) - penalty(s.local.c)
-        )
+        smooth = local.g @ d + 0.5 * sigma * d @ (H @ d)
+        promised = penalty(local.c) - penalty(local.c + local.G @ d) - smooth
         noise = 1e-13 * (1.0 + jnp.abs(s.path.cost))
 
         def attempt(carry):
@@ -100,31 +101,46 @@ def sqp(
             w = jnp.clip(flat + alpha * d, 0.0, 1.0).reshape(s.w.shape)
             path = roll(shape, v, w)
             good = path.cost <= s.path.cost - _ARMIJO * alpha * promised + noise
-            return w, path, jnp.where(good, alpha, 0.5 * alpha), i + 1, good
+            return w, path, 0.5 * alpha, i + 1, good
 
-        w, path, alpha, tries, good = jax.lax.while_loop(
+        w, path, _, tries, good = jax.lax.while_loop(
             lambda c: ~c[4] & (c[3] < _TRIALS), attempt, (s.w, s.path, jnp.asarray(1.0), 0, jnp.asarray(False))
         )
         w, path = jax.tree.map(lambda new, old: jnp.where(good, new, old), (w, path), (s.w, s.path))
-        y = jnp.where(jnp.all(jnp.isfinite(y)), y, s.y)
-        local, y, reduced, kkt = assess(w, path, y)
         damping = jnp.where(good & (tries == 1), s.damping / 10, jnp.where(good, 2 * s.damping, 30 * s.damping))
         damping = jnp.clip(damping, 1e-9, 1e3)
-        gained = promised > 10 * noise
-        status = jnp.where(
-            kkt < tolerance, OPTIMAL, jnp.where((good & gained) | (~good & (damping < 1e2)), LIMIT, STALLED)
+        return s._replace(
+            w=w,
+            path=path,
+            y=jnp.where(jnp.all(jnp.isfinite(y)), y, s.y),
+            damping=damping,
+            moving=jnp.where(good, promised > 10 * noise, damping < 1e2),
+            iterations=s.iterations + 1,
         )
-        return _State(w, path, local, y, reduced, kkt, damping, s.iterations + 1, status)
+
+    def body(s: _State) -> _State:
+        local = localise(shape, v, s.w, s.path, s.y[: N * r].reshape(N, r), s.y[N * r :])
+        y, reduced, kkt = judge(s.w, local, s.y)
+        status = jnp.where(s.iterations >= iterations, LIMIT, _RUNNING)
+        status = jnp.where(s.moving, status, STALLED)
+        status = jnp.where(kkt < tolerance, OPTIMAL, status)
+        s = s._replace(y=y, reduced=reduced, kkt=kkt, status=status)
+        return jax.lax.cond(status == _RUNNING, step, lambda s, _: s, s, local)
 
     path = roll(shape, v, w)
     below = jnp.maximum(-jnp.concatenate([path.rows.reshape(-1), path.floors]), 0.0)
-    local, y, reduced, kkt = assess(w, path, jnp.where(below > 0, w1, 0.0) + 2 * w2 * below)
-    status = jnp.where(jnp.isfinite(path.cost), jnp.where(kkt < tolerance, OPTIMAL, LIMIT), DIVERGED)
-    s = jax.lax.while_loop(
-        lambda s: (s.status == LIMIT) & (s.iterations < iterations),
-        body,
-        _State(w, path, local, y, reduced, kkt, jnp.asarray(1e-6), jnp.asarray(0), status),
+    start = _State(
+        w=w,
+        path=path,
+        y=jnp.where(below > 0, w1, 0.0) + 2 * w2 * below,
+        reduced=jnp.zeros(w.size),
+        kkt=jnp.asarray(jnp.inf),
+        damping=jnp.asarray(1e-6),
+        moving=jnp.asarray(True),
+        iterations=jnp.asarray(0),
+        status=jnp.where(jnp.isfinite(path.cost), _RUNNING, DIVERGED),
     )
+    s = jax.lax.while_loop(lambda s: s.status == _RUNNING, body, start)
     return Solution(s.w, s.path, s.y, s.reduced.reshape(s.w.shape), s.kkt, s.iterations, s.status)
 
 
