@@ -1,0 +1,134 @@
+"""`pollux.toml`: what is right is read, what is wrong is named with file, line, key, value and a way out."""
+
+import pytest
+
+from pollux.core.errors import WiringError
+from pollux.runtime.wiring import read_wiring
+
+GOOD = """\
+[project]
+name = "town"
+
+[server]
+port = 9000
+
+[connector.plant]
+kind = "mqtt"
+url = "mqtt://127.0.0.1:1883"
+
+[[twin]]
+name = "tank"
+definition = "twin.py:Tank"
+parameters = { UA = 60.0 }
+track = ["k"]
+period = "1 min"
+lag = 5
+time = "event"
+
+[[twin.tag]]
+tag = "LT101"
+field = "level"
+unit = "cm"
+
+[[twin.tag]]
+tag = "TT101"
+field = "temp"
+unit = "degC"
+period = "10 min"
+authority = "lab"
+
+[[twin.actuator]]
+actuator = "V1"
+field = "q_in"
+unit = "L/s"
+
+[twin.policy]
+level = 2
+
+[[twin]]
+name = "pump"
+definition = "pkg.pump:make"
+period = 1
+time = "wall"
+
+[[twin.tag]]
+tag = "flow"
+"""
+
+
+def read(tmp_path, text):
+    (tmp_path / "pollux.toml").write_text(text)
+    return read_wiring(tmp_path)
+
+
+def test_a_project_is_read(tmp_path):
+    wiring = read(tmp_path, GOOD)
+    assert (wiring.name, wiring.server.host, wiring.server.port) == ("town", "127.0.0.1", 9000)
+    assert wiring.connector("plant").settings == {"url": "mqtt://127.0.0.1:1883"}
+    tank, pump = wiring.twins
+    assert (tank.period, tank.lag, tank.time, tank.site, tank.track) == (60.0, 5.0, "event", "tank", ("k",))
+    assert tank.parameters == {"UA": 60.0}
+    assert tank.options["policy"] == {"level": 2}
+    assert tank.options["mirror"] == {}
+    level, temp = tank.tags
+    assert (level.tag, level.field, level.unit, level.period, level.authority) == (
+        "LT101",
+        "level",
+        "cm",
+        None,
+        "plant",
+    )
+    assert (temp.period, temp.authority, temp.connector) == (600.0, "lab", "plant")
+    assert tank.actuators[0].unit == "L/s"
+    assert pump.tags[0].field == "flow"
+    assert wiring.folder == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('name = "town"', "", ["`project`", "the key `name` is required"]),
+        ('kind = "mqtt"', 'kind = "mqqt"', ["connector.plant.kind", "'mqqt'", "Did you mean 'mqtt'?"]),
+        ('period = "1 min"', 'period = "1 mn"', ["twin[0].period", "'1 mn'", "5 min"]),
+        ('period = "1 min"', "period = -3", ["twin[0].period", "-3", "between"]),
+        ('period = "1 min"', "", ["twin[0]", "`period` is required"]),
+        ('unit = "degC"', 'unit = "degX"', ["twin[0].tag[1].unit", "'degX'", "Did you mean 'deg"]),
+        ('field = "temp"', 'field = "level"', ["twin[0].tag[1].field", "unique"]),
+        ('tag = "TT101"', 'tag = "a/b"', ["twin[0].tag[1].tag", "'a/b'"]),
+        ("lag = 5", "lagg = 5", ["twin[0].lagg", "Did you mean 'lag'?"]),
+        ('track = ["k"]', 'track = "k"', ["twin[0].track", "list of texts"]),
+        ('definition = "twin.py:Tank"', 'definition = "twin.py"', ["definition", "after `:`"]),
+        ('name = "pump"', 'name = "tank"', ["twin[1].name", "unique"]),
+        ('time = "wall"', 'time = "wal"', ["twin[1].time", "'wal'", "Did you mean 'wall'?"]),
+        ("port = 9000", "port = true", ["server.port", "True"]),
+        ("port = 9000", "port = 99000", ["server.port", "65535"]),
+        ('authority = "lab"', 'connector = "plnt"', ["twin[0].tag[1].connector", "Did you mean 'plant'?"]),
+        ("[server]", "[serve]", ["`serve`", "Did you mean 'server'?"]),
+        ("level = 2", "level = ", ["TOML"]),
+        ('name = "tank"', 'name = "../etc"', ["twin[0].name", "'../etc'"]),
+        ('track = ["k"]', "parameters.x = 1", ["TOML"]),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, old, new, words):
+    assert old in GOOD
+    with pytest.raises(WiringError) as error:
+        read(tmp_path, GOOD.replace(old, new, 1))
+    message = str(error.value)
+    assert "pollux.toml" in message
+    for word in words:
+        assert word in message, message
+    if new and "TOML" not in words:
+        line = GOOD[: GOOD.index(old)].count("\n") + 1
+        assert f"pollux.toml:{line}:" in message, message
+
+
+def test_a_missing_file_and_an_empty_project_are_named(tmp_path):
+    with pytest.raises(WiringError, match="does not exist"):
+        read_wiring(tmp_path)
+    with pytest.raises(WiringError, match=r"at least one \[\[twin\]\]"):
+        read(tmp_path, '[project]\nname = "x"\n')
+    (tmp_path / "pollux.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(WiringError, match="UTF-8"):
+        read_wiring(tmp_path)
+    with pytest.raises(WiringError, match="connector is required"):
+        read(tmp_path, GOOD.replace("[connector.plant]", "[connector.a]\nkind='http'\n[connector.plant]", 1))
