@@ -218,6 +218,12 @@ def test_events_and_refused_messages(path):
     assert [e.t for e in store.events("a", ["alarm"])] == [1.0, 4.0]
     assert [e.t for e in store.events("a", limit=1)] == [4.0]
     assert [e.data for e in store.events(after=ids[2])] == [{"n": 4.0}]
+    append(store, some_rows(7, store.tag_ids("a", ["x"])))
+    with store.transaction():
+        store.add_event(5.0, "a", "level", {})
+        store.add_event(6.0, "a", "alarm", {}, seq=3)
+    assert [(e.t, e.seq) for e in store.events_from("a", 1)] == [(6.0, 3), (5.0, 7)]
+    assert [e.t for e in store.events_from("a", 0, after=ids[2])] == [4.0, 6.0, 5.0]
     refused = [Refused(1.0, "plant", "t", "range", f"m{i}", b"x" * 5000) for i in range(3)]
     with store.transaction():
         store.refuse(refused)

@@ -57,6 +57,8 @@ class Event:
     ref: str
     """Id of the value that it is about, e.g. a decision's id."""
     data: Mapping[str, Any]
+    seq: int = 0
+    """The twin had folded every row before `seq` when it happened: where a replay applies it."""
 
 
 @dataclass(frozen=True)
@@ -135,14 +137,20 @@ class Store(Protocol):
         """The newest intact snapshot that this model computed; a damaged one is passed over."""
         ...
 
-    def add_event(self, t: float, twin: str, kind: str, data: Mapping[str, Any], ref: str = "") -> int:
-        """Keep an event; its id."""
+    def add_event(
+        self, t: float, twin: str, kind: str, data: Mapping[str, Any], ref: str = "", seq: int | None = None
+    ) -> int:
+        """Keep an event; its id. `seq` is its place among the rows, the end of the journal when it is not given."""
         ...
 
     def events(
         self, twin: str | None = None, kinds: Sequence[str] = (), after: int = 0, limit: int = 1000
     ) -> list[Event]:
         """The newest `limit` events with id > `after`, oldest first."""
+        ...
+
+    def events_from(self, twin: str, seq: int, after: int = 0) -> list[Event]:
+        """All events of a twin with id > `after` and place >= `seq`, in the order in which they happened."""
         ...
 
     def refuse(self, refused: Sequence[Refused], counts: Mapping[str, int] | None = None) -> None:

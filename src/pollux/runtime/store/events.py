@@ -10,12 +10,16 @@ from pollux.runtime.store.base import Event
 from pollux.runtime.store.schema import fetch
 from pollux.runtime.store.seal import check_seal, seal
 
+COLUMNS = "id, t, twin, kind, ref, data, seq, seal"
 
-def add(connection: apsw.Connection, t: float, twin: str, kind: str, ref: str, data: Mapping[str, Any]) -> int:
+
+def add(
+    connection: apsw.Connection, t: float, twin: str, kind: str, ref: str, data: Mapping[str, Any], seq: int
+) -> int:
     """Write one inside the caller's transaction; its id."""
     key = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM event").get
-    fields = (key, float(t), twin, kind, ref, json.dumps(data, sort_keys=True, ensure_ascii=False))
-    connection.execute("INSERT INTO event VALUES(?,?,?,?,?,?,?)", (*fields, seal(*fields)))
+    fields = (key, float(t), twin, kind, ref, json.dumps(data, sort_keys=True, ensure_ascii=False), seq)
+    connection.execute("INSERT INTO event VALUES(?,?,?,?,?,?,?,?)", (*fields, seal(*fields)))
     return key
 
 
@@ -31,12 +35,24 @@ def read(connection: apsw.Connection, twin: str | None, kinds: Sequence[str], af
         arguments.extend(kinds)
     rows = fetch(
         connection,
-        f"SELECT id, t, twin, kind, ref, data, seal FROM event WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?",
+        f"SELECT {COLUMNS} FROM event WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?",
         (*arguments, limit),
     )
-    found = []
-    for *fields, digest in reversed(rows):
-        check_seal(f"event {fields[0]}", digest, *fields)
-        key, t, name, kind, ref, data = fields
-        found.append(Event(key, t, name, kind, ref, json.loads(data)))
-    return found
+    return [_verified(row) for row in reversed(rows)]
+
+
+def read_from(connection: apsw.Connection, twin: str, seq: int, after: int) -> list[Event]:
+    """All events of a twin with id > `after` and place >= `seq`, in the order in which they happened."""
+    rows = fetch(
+        connection,
+        f"SELECT {COLUMNS} FROM event WHERE twin = ? AND seq >= ? AND id > ? ORDER BY seq, id",
+        (twin, seq, after),
+    )
+    return [_verified(row) for row in rows]
+
+
+def _verified(row: tuple[Any, ...]) -> Event:
+    *fields, digest = row
+    check_seal(f"event {fields[0]}", digest, *fields)
+    key, t, name, kind, ref, data, seq = fields
+    return Event(key, t, name, kind, ref, json.loads(data), seq)

@@ -38,8 +38,9 @@ CREATE TABLE snapshot(id INTEGER PRIMARY KEY, twin TEXT NOT NULL, seq INTEGER NO
                       model TEXT NOT NULL, data BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
 CREATE INDEX snapshot_by_twin ON snapshot(twin, id);
 CREATE TABLE event(id INTEGER PRIMARY KEY, t REAL NOT NULL, twin TEXT NOT NULL, kind TEXT NOT NULL,
-                   ref TEXT NOT NULL, data TEXT NOT NULL, seal BLOB NOT NULL) STRICT;
-CREATE INDEX event_by_twin ON event(twin, kind, id);
+                   ref TEXT NOT NULL, data TEXT NOT NULL, seq INTEGER NOT NULL, seal BLOB NOT NULL) STRICT;
+CREATE INDEX event_by_kind ON event(twin, kind, id);
+CREATE INDEX event_by_seq ON event(twin, seq, id);
 CREATE TABLE refused(id INTEGER PRIMARY KEY, received REAL NOT NULL, source TEXT NOT NULL, topic TEXT NOT NULL,
                      reason TEXT NOT NULL, message TEXT NOT NULL, payload BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
 CREATE TABLE refused_count(reason TEXT PRIMARY KEY, n INTEGER NOT NULL, seal BLOB NOT NULL) STRICT;

@@ -144,9 +144,11 @@ class SqliteStore:
         with self._lock, guarded(self.path):
             return snapshots.load(self._reader, twin, model, self.next_seq)
 
-    def add_event(self, t: float, twin: str, kind: str, data: Mapping[str, Any], ref: str = "") -> int:
+    def add_event(
+        self, t: float, twin: str, kind: str, data: Mapping[str, Any], ref: str = "", seq: int | None = None
+    ) -> int:
         """Keep an event; its id."""
-        return events.add(self._writer, t, twin, kind, ref, data)
+        return events.add(self._writer, t, twin, kind, ref, data, self.next_seq if seq is None else seq)
 
     def events(
         self, twin: str | None = None, kinds: Sequence[str] = (), after: int = 0, limit: int = 1000
@@ -154,6 +156,11 @@ class SqliteStore:
         """The newest `limit` events with id > `after`, oldest first."""
         with self._lock, guarded(self.path):
             return events.read(self._reader, twin, kinds, after, limit)
+
+    def events_from(self, twin: str, seq: int, after: int = 0) -> list[Event]:
+        """All events of a twin with id > `after` and place >= `seq`, in the order in which they happened."""
+        with self._lock, guarded(self.path):
+            return events.read_from(self._reader, twin, seq, after)
 
     def refuse(self, refused: Sequence[Refused], counts: Mapping[str, int] | None = None) -> None:
         """Keep refused messages and count them by reason."""
