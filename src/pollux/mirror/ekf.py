@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from pollux.mirror.method import StepFn
-from pollux.model.gaussian import correct, flow_jacobian, gated, observe_jacobian, propagate
+from pollux.model.gaussian import correct, flow_jacobian, gated, observe_jacobian, propagate, symmetric
 from pollux.model.statespace import System
 
 
@@ -21,7 +21,7 @@ class Ekf:
         def step(t, dt, x, P, u, v, y, use, p, Q, R, gate):
             x, Phi = flow_jacobian(system, substeps, t, dt, x, u, p)
             x = jnp.clip(x, low, high)
-            P = propagate(P, Phi, Q, dt, discrete)
+            P = propagate(symmetric(P), Phi, Q, dt, discrete)
             y_hat, H = observe_jacobian(system, t + dt, x, v, p)
             nu = y - y_hat
             S_diag = jnp.sum((H @ P) * H, axis=1) + R

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from pollux.model.unroll_jax import fleet_tape, play
+
 Kernel = Callable[..., tuple[np.ndarray, ...]]
 """Host arrays in, host arrays out."""
 
@@ -51,7 +53,11 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class Xla:
-    """The XLA back end: batched, differentiable, and the oracle of tests."""
+    """The XLA back end: batched, differentiable, and the oracle of tests.
+
+    A fleet of small programs runs as straight-line code in which every scalar is a contiguous (fleet,) vector
+    (`pollux.model.unroll`); a large program, or one with a primitive that is not unrolled, runs under `vmap`.
+    """
 
     def one(self, program: Program) -> Kernel:
         """Kernel for one twin."""
@@ -70,7 +76,19 @@ def _one(program: Program) -> Kernel:
 @lru_cache(maxsize=512)
 def _fleet(program: Program) -> Kernel:
     axes = tuple(-1 if batched else None for batched in program.fleet)
-    return _on_host(jax.jit(jax.vmap(program.fn, in_axes=axes, out_axes=-1)))
+    arrays = jax.vmap(program.fn, in_axes=axes, out_axes=-1)
+
+    def run(*args: Any) -> tuple[Any, ...]:
+        tape = fleet_tape(program.fn, args, program.fleet)
+        if tape is None:
+            return arrays(*args)
+        return play(tape, args, program.fleet, _fleet_size(args, program.fleet))
+
+    return _on_host(jax.jit(run))
+
+
+def _fleet_size(args: tuple[Any, ...], fleet: tuple[bool, ...]) -> int:
+    return next(np.shape(a)[-1] for a, batched in zip(args, fleet, strict=True) if batched)
 
 
 def _on_host(fn: Callable[..., Any]) -> Kernel:
