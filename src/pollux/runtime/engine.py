@@ -1,0 +1,247 @@
+"""The engine: the data walk of all twins of a project, on one event loop.
+
+    connector -> border -> journal (durable, acknowledged) -> fold: align -> mirror -> belief -> look ahead -> guard
+
+It holds kernels as opaque callables and does no mathematics.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pollux.autonomy.killswitch import KillSwitch
+from pollux.core.errors import InputError, PolluxError, StoreError
+from pollux.core.signals import Cause, Finding
+from pollux.core.time import Clock
+from pollux.runtime import build
+from pollux.runtime.actuators import WiredActuators, WiredSite
+from pollux.runtime.binding import Binding, bind
+from pollux.runtime.connect.base import Ack, Connector, Receipt, Unread
+from pollux.runtime.connect.http import HttpConnector
+from pollux.runtime.connect.wire import Message
+from pollux.runtime.fold import Fold
+from pollux.runtime.intake import Delivery, Intake, TagTable
+from pollux.runtime.lane import Lane
+from pollux.runtime.ledger import AuditFile, StoreJournal
+from pollux.runtime.live import LiveTwin
+from pollux.runtime.store.sqlite import SqliteStore
+from pollux.runtime.store.writer import StoreWriter
+from pollux.runtime.wiring import TwinWiring, Wiring
+
+log = logging.getLogger("pollux.engine")
+
+BACKLOG = 1024
+"""Deliveries that may wait for a fold; beyond, connectors wait, and acknowledge later."""
+
+
+@dataclass(frozen=True)
+class _Running:
+    """One twin that takes readings."""
+
+    wiring: TwinWiring
+    base: build.Foundation
+    fold: Fold
+    lane: Lane
+    backlog: asyncio.Queue[Delivery]
+    room: asyncio.Event
+    """Set while the backlog is short."""
+
+
+class Engine:
+    """All twins of one project. Satisfies `ports.Host` for the server and `connect.base.Sink` for connectors."""
+
+    def __init__(self, wiring: Wiring, state: Path, clock: Clock, connectors: Mapping[str, Connector]):
+        self.wiring, self.state_folder, self.clock, self.connectors = wiring, state, clock, connectors
+        self.phase = "starting"
+        self.switch = KillSwitch(state / "STOPPED")
+        self._running: dict[str, _Running] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._intake: Intake | None = None
+        self._failed: asyncio.Future[None]
+        self._writer: StoreWriter | None = None
+        self._audit: AuditFile | None = None
+
+    # ---------------------------------------------------------------- what the server asks
+
+    def lanes(self) -> Mapping[str, Lane]:
+        """The live twins by name."""
+        return {name: running.lane for name, running in self._running.items()}
+
+    async def push(self, readings: list[dict[str, Any]]) -> dict[str, Any]:
+        """Take readings that came over HTTP; what is answered as accepted is durable."""
+        connector = next((c for c in self.connectors.values() if isinstance(c, HttpConnector)), None)
+        if connector is None:
+            raise InputError('This project takes no readings over HTTP; add `[connector.NAME]` with `kind = "http"`')
+        receipt = await connector.receive(json.dumps({"readings": readings}).encode())
+        refused = [{"tag": tag, "reason": reason, "message": text} for tag, reason, text in receipt.refused]
+        return {"accepted": receipt.accepted, "refused": refused}
+
+    # ---------------------------------------------------------------- the walk
+
+    async def run(self) -> None:
+        """Load the project and walk until cancelled. Raises `PolluxError` when it cannot start."""
+        self._failed = asyncio.get_running_loop().create_future()
+        try:
+            self._writer = StoreWriter(
+                await asyncio.to_thread(SqliteStore, self.state_folder / "journal.db"), self.clock
+            )
+            self._audit = AuditFile(self.state_folder)
+            for wiring in self.wiring.twins:
+                await self._raise_twin(wiring)
+            bindings = [r.fold.binding for r in self._running.values()]
+            self._intake = Intake(bindings, self._writer, self.clock, self._deliver, self._answered)
+            self.phase = "live"
+            for running in self._running.values():
+                self._spawn(self._consume(running), f"fold of {running.fold.name}")
+                self._spawn(self._prepare(running), f"kernels of {running.fold.name}")
+            for connector in self.connectors.values():
+                self._spawn(connector.run(self), f"connector {connector.name}")
+            await self._failed
+        except PolluxError as error:
+            self.phase = f"failed: {error}"
+            raise
+        finally:
+            await self._wind_up()
+
+    async def readings(self, messages: Sequence[Message], unread: Sequence[Unread] = ()) -> Receipt:
+        """Take messages from a connector: what is accepted is durable when this returns. Raises `StoreError`."""
+        assert self._intake is not None
+        try:
+            receipt = await self._intake.readings(messages, unread)
+        except StoreError as error:
+            text = f"Readings are not acknowledged: {error}"
+            await self._say("journal", text)
+            raise
+        await self._unsay("journal")
+        for running in self._running.values():
+            await running.room.wait()
+        return receipt
+
+    async def acknowledged(self, ack: Ack) -> None:
+        """The plant answered an order."""
+        assert self._intake is not None
+        await self._intake.acknowledged(ack)
+
+    def _deliver(self, delivery: Delivery) -> None:
+        running = self._running[delivery.twin]
+        running.backlog.put_nowait(delivery)
+        if running.backlog.qsize() > BACKLOG:
+            running.room.clear()
+
+    def _answered(self, ack: Ack) -> None:
+        for running in self._running.values():
+            if running.fold.binding.site == ack.site:
+                self._spawn(running.lane.answered(ack.id, ack.status), f"answer {ack.id}")
+
+    async def _consume(self, running: _Running) -> None:
+        """Fold what is durable, in the order of the journal; look ahead after each batch."""
+        looking: asyncio.Task[None] | None = None
+        while True:
+            delivery = await running.backlog.get()
+            if running.backlog.qsize() <= BACKLOG:
+                running.room.set()
+            await running.fold.feed(delivery)
+            if running.backlog.empty() and (looking is None or looking.done()) and running.lane.live.due():
+                looking = self._spawn(self._look_ahead(running), f"outlook of {running.fold.name}")
+
+    async def _look_ahead(self, running: _Running) -> None:
+        try:
+            await running.lane.look_ahead()
+            await running.lane.withdraw(str(Cause.SYSTEM), "outlook")
+        except PolluxError as error:
+            log.warning("outlook failed", extra={"data": {"twin": running.fold.name, "error": str(error)}})
+            await running.lane.report(_trouble(running, "outlook", f"No forecast or plan could be made: {error}"))
+
+    # ---------------------------------------------------------------- starting and stopping
+
+    async def _raise_twin(self, wiring: TwinWiring) -> None:
+        """Load, compile what the fold needs, and replay the journal."""
+        assert self._writer is not None
+        assert self._audit is not None
+        writer = self._writer
+        blueprint = await asyncio.to_thread(build.blueprint_of, wiring, self.wiring.folder)
+        base = await asyncio.to_thread(build.foundation, wiring, blueprint)
+        binding = bind(wiring, base.space.y, base.space.u)
+        tags = await writer.do(lambda store: TagTable(store, [binding]))
+        live = LiveTwin(
+            base.face, self.clock, settings=base.settings, audit=self._audit, stopped=self.switch.stopped,
+            mirror=base.mirror, detector=base.detector, authority=base.authority, gauge=base.gauge,
+            outlook=blueprint.outlook,
+        )  # fmt: skip
+        fold: Fold
+        journal = StoreJournal(writer, wiring.name, lambda: fold.place())
+        lane = Lane(
+            live, journal, WiredActuators(binding, self.connectors), switch=self.switch,
+            site=self._site(binding, base), trail=self._audit,
+        )  # fmt: skip
+        fold = Fold(base, binding, lane, writer)
+        await asyncio.to_thread(build.warm, base)
+        steps = await asyncio.to_thread(fold.replay, writer.store, tags)
+        log.info("twin raised", extra={"data": {"twin": wiring.name, "replayed": steps, "rows": fold.seq}})
+        room = asyncio.Event()
+        room.set()
+        self._running[wiring.name] = _Running(wiring, base, fold, lane, asyncio.Queue(), room)
+
+    async def _prepare(self, running: _Running) -> None:
+        """Compile what looks ahead while readings already flow."""
+        try:
+            forecaster = await asyncio.to_thread(build.forecaster_of, running.base, running.wiring)
+            running.lane.live.attach(forecaster=forecaster)
+            planner = await asyncio.to_thread(build.planner_of, running.base, forecaster)
+            if planner is not None:
+                running.lane.live.attach(planner=planner)
+        except PolluxError as error:
+            await running.lane.report(_trouble(running, "kernels", f"A kernel could not be compiled: {error}"))
+
+    async def _say(self, subject: str, text: str) -> None:
+        for running in self._running.values():
+            if running.lane.live.ready:
+                await running.lane.report(_trouble(running, subject, text))
+
+    async def _unsay(self, subject: str) -> None:
+        for running in self._running.values():
+            if running.lane.live.ready:
+                await running.lane.withdraw(str(Cause.SYSTEM), subject)
+
+    async def _wind_up(self) -> None:
+        """Stop connectors and folds, keep what is in memory, close the files."""
+        self.phase = self.phase if self.phase.startswith("failed") else "stopping"
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._writer is not None:
+            for running in self._running.values():
+                await running.fold.keep_tracks()
+                await running.fold.keep_snapshot()
+            await self._writer.close()
+        if self._audit is not None:
+            self._audit.close()
+
+    def _site(self, binding: Binding, base: build.Foundation) -> WiredSite | None:
+        """The way to a demo plant; None for a real asset."""
+        if not (base.blueprint.faults and binding.ports):
+            return None
+        return WiredSite(binding.site, self.connectors[binding.ports[0].connector])
+
+    def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Run beside the others, referenced until it is over; a failure ends the engine."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._over)
+        return task
+
+    def _over(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._failed.done():
+            self._failed.set_exception(error)
+
+
+def _trouble(running: _Running, subject: str, text: str) -> Finding:
+    t = running.lane.live.t
+    return Finding(running.fold.name, t, f"{running.fold.name}/system/{subject}", "", Cause.SYSTEM, subject, text, 2)
