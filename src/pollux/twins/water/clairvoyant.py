@@ -5,7 +5,7 @@ be worth. State: tank level on a grid; decision: pump on or off for each slot of
 
     V_k(h) = min_u  c_k(h, u) + V_{k+1}(h + (u Q(h, D_k) - D_k) dt / A)
 
-Q(h, D) and the pump's power are fitted to EPANET solves over the level and demand range (the fit's residual is returned).
+Q(h, D) and the pump's power are fitted to EPANET solves over the range of level and demand.
 Levels outside the limits cost a penalty. The schedule is then produced *on the plant*: at every slot the action that
 minimises cost plus V at the level which the plant really has, so errors of the fit do not add up.
 

@@ -2,7 +2,7 @@
 
     .venv/bin/python -m pollux.twins.water.fit
 
-1. Records: three weeks of 5-minute readings under the network's own controls for each of `SEEDS` (no evaluation uses them).
+1. Records: three weeks of 5-minute readings under the network's own controls of each of `SEEDS`, used nowhere else.
 2. Pump: Q = sqrt((H0 - h + r D) / K) and the efficiency, by least squares on flow, level and power while it runs.
 3. Demand habits and pipe roughness together: harmonics of each group's daily curve (working day and weekend) and three
    roughness factors, by nonlinear least squares on the total flow and the five pressures, averaged in 15-minute bins.
@@ -12,6 +12,7 @@
 Writes `fitted.py` and prints the residuals.
 """
 
+import textwrap
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .network import REFERENCE, Demands, Valves, solve
+from .network import JUNCTIONS, REFERENCE, solve
 from .plant import Plant
 
 SEEDS = (101, 102, 103, 104)
@@ -36,8 +37,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 BILLED = {"11": 9.464, "12": 9.464, "13": 6.309, "21": 9.464, "22": 12.618, "23": 9.464, "31": 6.309, "32": 6.309}
 """Mean demand of each junction in L/s, from the bills (Net1's base demands)."""
-ELEVATION = {"13": 695, "21": 700, "22": 695, "31": 700, "32": 710}
-"""ft, of the junctions with a pressure gauge; the tank's bottom is at 850 ft."""
+ELEVATION = {"11": 710, "12": 700, "13": 695, "21": 700, "22": 695, "23": 690, "31": 700, "32": 710}
+"""ft, of each junction; the tank's bottom is at 850 ft."""
 GAUGES = ("13", "21", "22", "31", "32")
 DAY = 86400.0
 
@@ -115,18 +116,19 @@ def fit_habits(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     b = bins(data)
     names = list(GROUPS)
     base = np.array([sum(BILLED[n] for n in GROUPS[g]) for g in names]) / 69.4
-    share = {n: BILLED[n] / sum(BILLED[m] for m in GROUPS[g]) for g in names for n in GROUPS[g]}
-    group = {n: names.index(g) for g in names for n in GROUPS[g]}
+    share = np.array([[BILLED[n] / sum(BILLED[m] for m in GROUPS[g]) if n in GROUPS[g] else 0.0 for g in names]
+                      for n in JUNCTIONS])  # fmt: skip
+    gauges = [JUNCTIONS.index(g) for g in GAUGES]
     X = basis(b["t"])
     weight = jnp.sqrt(b["n"])
     size = 2 * HARMONICS + 1
+    heads = jax.vmap(lambda pump, d, rough: solve(pump, d, jnp.ones(3), rough), in_axes=(0, 1, None))
 
     def model(theta: jnp.ndarray) -> tuple[jnp.ndarray, jnp.ndarray]:
         C = theta[3:].reshape(len(names), 2, size)
         curve = jnp.where(b["weekend"] == 1, C[:, 1] @ X, C[:, 0] @ X)  # (group, bin)
-        d = Demands(*(base[group[n]] * share[n] * curve[group[n]] for n in BILLED))
-        h = solve(b["pump"] / REFERENCE, d, Valves(1.0, 1.0, 1.0), *(theta[i] for i in range(3)))
-        return sum(d[1:], d.n11), jnp.stack([getattr(h, f"h{g}") for g in GAUGES], axis=1)
+        d = share @ (base[:, None] * curve)
+        return jnp.sum(d, axis=0), heads(b["pump"] / REFERENCE, d, theta[:3])[:, np.array(gauges)]
 
     def residual(theta: jnp.ndarray) -> jnp.ndarray:
         total, head = model(theta)
@@ -177,19 +179,18 @@ def main() -> None:
     pump = fit_pump(data)
     habits, rough = fit_habits(data)
     print("roughness factors", np.round(rough, 3), "->  C =", np.round(100 / rough ** (1 / 1.852), 1))
-    lines = [
-        '"""Fitted by `python -m pollux.twins.water.fit`; do not edit."""',
-        "",
-        *(f"{name.upper() if len(name) > 1 else name} = {value:.8g}" for name, value in pump.items()),
-        f"TRUNK, MAINS, BRANCH = {rough[0]:.6g}, {rough[1]:.6g}, {rough[2]:.6g}",
-        "# fmt: off",
-        "HABITS = (",
-        *(
-            "    (" + ", ".join("(" + ", ".join(f"{v:.5g}" for v in row) + ")" for row in part) + "),  # " + name
-            for part, name in zip(habits, GROUPS, strict=True)
-        ),
+    lines = ['"""Fitted by `python -m pollux.twins.water.fit`; do not edit."""', "", "# fmt: off"]
+    lines += [f"{name.upper() if len(name) > 1 else name} = {value:.8g}" for name, value in pump.items()]
+    lines += [f"TRUNK, MAINS, BRANCH = {rough[0]:.6g}, {rough[1]:.6g}, {rough[2]:.6g}", "HABITS = ("]
+    for part, name in zip(habits, GROUPS, strict=True):
+        lines += [f"    (  # {name}"]
+        for row in part:
+            text = ", ".join(f"{v:.4g}" for v in row)
+            lines += [f"        ({wrapped})," for wrapped in ["\n         ".join(textwrap.wrap(text, 100))]]
+        lines += ["    ),"]
+    lines += [
         ")",
-        '"""[group][working day, weekend][1, cos 1..8, sin 1..8], of a day\'s turn from midnight UTC."""',
+        '"""[group][working day, weekend][1, cos 1..8, sin 1..8] of the turn of a day from midnight UTC."""',
         "",
     ]
     Path(__file__).with_name("fitted.py").write_text("\n".join(lines))

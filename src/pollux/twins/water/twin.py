@@ -7,19 +7,20 @@
     power        = rho g Q (A - B Q^2) / efficiency            nameplate curve
     p_i          = h + rise_i + head_i(u Q, D_1..6, valves)    `network.solve`
 
-Demand is hidden: only its sum (pump flow less tank flow) and five pressures tell of it. `leak_*` are parameters, zero in a
-sound network; a mirror that tracks them estimates leaks. Habits, pump and roughness are fitted by `fit.py` on records of
-other seeds than any evaluation uses.
+Demand is hidden: only its sum (pump flow less tank flow) and five pressures tell of it. `leak_*` are parameters,
+zero in a sound network; a mirror that tracks them estimates leaks. Habits, pump and roughness are fitted by `fit.py` on
+records of other seeds than any evaluation uses.
 """
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from pollux import Normal, Scalar, Signals, Twin, const, param, var
 
 from . import fitted
-from .fit import GROUPS, nameplate
-from .network import REFERENCE, Demands, Heads, Valves, solve
+from .fit import BILLED, ELEVATION, GROUPS, nameplate
+from .network import JUNCTIONS, REFERENCE, solve
 from .tariff import DAY_PRICE, LEVEL_HIGH, LEVEL_LOW, NIGHT_BEGINS, NIGHT_ENDS, NIGHT_PRICE, PRESSURE_LOW
 
 KWH = 3.6e6
@@ -27,12 +28,21 @@ _HABITS = np.array(fitted.HABITS)
 _HARMONICS = (_HABITS.shape[2] - 1) // 2
 _K = np.arange(1, _HARMONICS + 1)
 _A, _B = nameplate()
+_AT = {name: i for i, name in enumerate(JUNCTIONS)}
+_RISE = np.array([(850 - ELEVATION[n]) * 0.3048 for n in JUNCTIONS])
+"""m from each junction up to the tank's bottom."""
+_BASE = np.array([sum(BILLED[n] for n in nodes) for nodes in GROUPS.values()]) / 69.4
+"""Billed mean demand of each group in units of the reference flow."""
+_SHARE = np.array(
+    [[BILLED[n] / sum(BILLED[m] for m in nodes) if n in nodes else 0.0 for nodes in GROUPS.values()] for n in JUNCTIONS]
+)
+"""(junction, group): how a group's demand falls on its junctions."""
 
 
 class State(Signals):
     """What the twin believes in."""
 
-    level: Scalar = var("m", start=36.576, within=(30.0, 46.2), drift=5e-5, spread=1.0, label="Tank level")
+    level: Scalar = var("m", start=36.576, within=(30.0, 46.2), drift=1e-4, spread=1.0, label="Tank level")
     day: Scalar = var("1", within=(-0.6, 1.0), drift=2.0e-4, spread=0.05, label="Demand, all groups")
     north: Scalar = var("1", within=(-0.9, 4.0), drift=1.6e-3, spread=0.08, label="Demand north")
     west: Scalar = var("1", within=(-0.9, 4.0), drift=2.1e-3, spread=0.09, label="Demand west")
@@ -55,14 +65,14 @@ class Sensors(Signals):
     """What is measured. The noise includes what the twin's six groups cannot follow."""
 
     level: Scalar = var("m", noise=0.02, label="Tank level")
-    pump_flow: Scalar = var("m^3/s", noise=7.5e-4, label="Pump flow")
-    tank_flow: Scalar = var("m^3/s", noise=7.5e-4, label="Flow into the tank")
-    pump_power: Scalar = var("W", noise=520.0, label="Pump power")
-    p13: Scalar = var("m", noise=0.12, label="Pressure 13, north-east")
-    p21: Scalar = var("m", noise=0.11, label="Pressure 21, west")
-    p22: Scalar = var("m", noise=0.11, label="Pressure 22, centre")
-    p31: Scalar = var("m", noise=0.11, label="Pressure 31, south-west")
-    p32: Scalar = var("m", noise=0.12, label="Pressure 32, south-east")
+    pump_flow: Scalar = var("m^3/s", noise=7.0e-4, label="Pump flow")
+    tank_flow: Scalar = var("m^3/s", noise=7.0e-4, label="Flow into the tank")
+    pump_power: Scalar = var("W", noise=500.0, label="Pump power")
+    p13: Scalar = var("m", noise=0.10, label="Pressure 13, north-east")
+    p21: Scalar = var("m", noise=0.10, label="Pressure 21, west")
+    p22: Scalar = var("m", noise=0.10, label="Pressure 22, centre")
+    p31: Scalar = var("m", noise=0.10, label="Pressure 31, south-west")
+    p32: Scalar = var("m", noise=0.10, label="Pressure 32, south-east")
 
 
 def _leak(label: str) -> float:
@@ -95,33 +105,26 @@ class Water(Twin[State, Input, Sensors]):
     leak_east: Scalar = _leak("Leak east")
     leak_southwest: Scalar = _leak("Leak south-west")
     leak_southeast: Scalar = _leak("Leak south-east")
+    reserve: Scalar = const("m", 0.0, label="Kept beyond each limit by a planner that knows no better")
     night_price: Scalar = const("1/J", NIGHT_PRICE / KWH, label="Night price")
     day_price: Scalar = const("1/J", DAY_PRICE / KWH, label="Day price")
 
-    def habit(self, t: Scalar) -> tuple[Scalar, ...]:
-        """Usual demand of each group at time `t`, 1 = its mean over a working day."""
+    def habit(self, t: Scalar) -> Array:
+        """Usual demand (6,) of each group at time `t`, 1 = its mean over a working day."""
         days = t / self.turn
         angle = 2 * jnp.pi * _K * (days - jnp.floor(days))
         wave = jnp.concatenate([jnp.ones(1), jnp.cos(angle), jnp.sin(angle)])
         weekday = jnp.floor(days) % 7.0  # 1970-01-01 was a Thursday: 2 and 3 are the weekend
-        weekend = (weekday == 2.0) | (weekday == 3.0)
-        return tuple(jnp.where(weekend, rest @ wave, work @ wave) for work, rest in _HABITS)
+        weekend = (weekday >= 2.0) & (weekday <= 3.0)
+        curves = jnp.asarray(_HABITS) @ wave
+        return jnp.where(weekend, curves[:, 1], curves[:, 0])
 
-    def demands(self, t: Scalar, x: State) -> Demands:
-        """Demand of every junction in units of the reference flow (a pure number)."""
-        own = (x.north, x.west, x.centre, x.east, x.southwest, x.southeast)
-        leak = (
-            self.leak_north, self.leak_west, self.leak_centre, self.leak_east, self.leak_southwest,
-            self.leak_southeast,
-        )  # fmt: skip
-        d = {}
-        for (group, nodes), habit, z, q in zip(GROUPS.items(), self.habit(t), own, leak, strict=True):
-            total = sum(_BASE[n] for n in nodes)
-            demand = total * habit * (1.0 + x.day + z) + q / self.flow
-            for n in nodes:
-                d[n] = _BASE[n] / total * demand
-            del group
-        return Demands(*(d[n] for n in _BASE))
+    def demands(self, t: Scalar, x: State) -> Array:
+        """Demand (8,) of every junction in units of the reference flow (a pure number)."""
+        own = jnp.stack([x.north, x.west, x.centre, x.east, x.southwest, x.southeast])
+        leaks = (self.leak_north, self.leak_west, self.leak_centre, self.leak_east)
+        leak = jnp.stack([*leaks, self.leak_southwest, self.leak_southeast]) / self.flow
+        return jnp.asarray(_SHARE) @ (_BASE * self.habit(t) * (1.0 + x.day + own) + leak)
 
     def pump_flow(self, x: State, total: Scalar) -> Scalar:
         """Flow of the running pump, m^3/s; `total` demand in m^3/s."""
@@ -133,7 +136,7 @@ class Water(Twin[State, Input, Sensors]):
 
     def dynamics(self, t: Scalar, x: State, u: Input) -> State:
         """Tank balance; demand returns to its habit."""
-        total = sum(self.demands(t, x)) * self.flow
+        total = jnp.sum(self.demands(t, x)) * self.flow
         return State(
             level=(u.pump * self.pump_flow(x, total) - total) / self.area,
             day=-x.day / self.tau_day,
@@ -145,28 +148,28 @@ class Water(Twin[State, Input, Sensors]):
             southeast=-x.southeast / self.tau_own,
         )
 
-    def heads(self, t: Scalar, x: State, u: Input) -> tuple[Heads, Scalar, Scalar]:
-        """Heads over the tank's water (pure numbers, metres), pump flow and total demand (m^3/s)."""
+    def pressures(self, t: Scalar, x: State, u: Input) -> tuple[Array, Scalar, Scalar]:
+        """Pressure (8,) of the junctions over the tank's level, m; pump flow and total demand, m^3/s."""
         d = self.demands(t, x)
-        total = sum(d) * self.flow
+        total = jnp.sum(d) * self.flow
         q = u.pump * self.pump_flow(x, total)
-        valves = Valves(u.valve_112, u.valve_121, u.valve_122)
-        return solve(q / self.flow, d, valves, self.trunk, self.mains, self.branch), q, total
+        valves = jnp.stack([u.valve_112, u.valve_121, u.valve_122])
+        rough = jnp.stack([self.trunk, self.mains, self.branch])
+        return (jnp.asarray(_RISE) + solve(q / self.flow, d, valves, rough)) * self.metre, q, total
 
     def observe(self, t: Scalar, x: State, u: Input) -> Sensors:
         """Level, flows, power and five pressures."""
-        h, q, total = self.heads(t, x, u)
-        running = self.pump_flow(x, total)
+        over, q, total = self.pressures(t, x, u)
         return Sensors(
             level=x.level,
             pump_flow=q,
             tank_flow=q - total,
-            pump_power=u.pump * self.power(running),
-            p13=x.level + (_RISE["13"] + h.h13) * self.metre,
-            p21=x.level + (_RISE["21"] + h.h21) * self.metre,
-            p22=x.level + (_RISE["22"] + h.h22) * self.metre,
-            p31=x.level + (_RISE["31"] + h.h31) * self.metre,
-            p32=x.level + (_RISE["32"] + h.h32) * self.metre,
+            pump_power=u.pump * self.power(self.pump_flow(x, total)),
+            p13=x.level + over[_AT["13"]],
+            p21=x.level + over[_AT["21"]],
+            p22=x.level + over[_AT["22"]],
+            p31=x.level + over[_AT["31"]],
+            p32=x.level + over[_AT["32"]],
         )
 
     def price(self, t: Scalar) -> Scalar:
@@ -177,35 +180,20 @@ class Water(Twin[State, Input, Sensors]):
 
     def goal(self, t: Scalar, x: State, u: Input) -> Scalar:
         """Cost of electricity, currency per second."""
-        total = sum(self.demands(t, x)) * self.flow
+        total = jnp.sum(self.demands(t, x)) * self.flow
         return self.price(t) * u.pump * self.power(self.pump_flow(x, total))
 
     def margins(self, t: Scalar, x: State, u: Input) -> dict[str, Scalar]:
-        """Metres to the promised limits: tank level both ways, pressure at the weakest point of each quarter."""
-        h, _, _ = self.heads(t, x, u)
+        """Metres to the promised limits: tank level both ways, pressure at the weakest point of each quarter.
+
+        `reserve` is taken off the level's; a planner that holds its inputs for half an hour needs it.
+        """
+        over, _, _ = self.pressures(t, x, u)
+        least = x.level - PRESSURE_LOW * self.metre
         return {
-            "tank_reserve": x.level - LEVEL_LOW * self.metre,
-            "tank_overflow": LEVEL_HIGH * self.metre - x.level,
-            "pressure_west": x.level + (_RISE["21"] + h.h21 - PRESSURE_LOW) * self.metre,
-            "pressure_southwest": x.level + (_RISE["31"] + h.h31 - PRESSURE_LOW) * self.metre,
-            "pressure_southeast": x.level + (_RISE["32"] + h.h32 - PRESSURE_LOW) * self.metre,
+            "tank_reserve": x.level - LEVEL_LOW * self.metre - self.reserve,
+            "tank_overflow": LEVEL_HIGH * self.metre - x.level - self.reserve,
+            "pressure_west": least + over[_AT["21"]],
+            "pressure_southwest": least + over[_AT["31"]],
+            "pressure_southeast": least + over[_AT["32"]],
         }
-
-
-_ELEVATION = {"11": 710, "12": 700, "13": 695, "21": 700, "22": 695, "23": 690, "31": 700, "32": 710}
-_RISE = {n: (850 - e) * 0.3048 for n, e in _ELEVATION.items()}
-"""m from a junction up to the tank's bottom."""
-_BASE = {
-    n: b / 69.4
-    for n, b in {
-        "11": 9.464,
-        "12": 9.464,
-        "13": 6.309,
-        "21": 9.464,
-        "22": 12.618,
-        "23": 9.464,
-        "31": 6.309,
-        "32": 6.309,
-    }.items()
-}
-"""Billed mean demand of each junction in units of the reference flow, in the order of `Demands`."""
