@@ -7,6 +7,8 @@ A flood of bad messages must not become a flood of writes: messages are gathered
 from collections import Counter, deque
 
 from pollux.core.errors import MessageError
+from pollux.runtime.align import Outcome
+from pollux.runtime.binding import Binding
 from pollux.runtime.connect.wire import Message
 from pollux.runtime.store.base import Refused, Store
 
@@ -15,6 +17,13 @@ WAITING = 1000
 
 PER_WRITE = 20
 """Messages of one reason kept at a time."""
+
+WHY = {
+    "late": "A value must come within the lag: its tick has been handed on; it is kept in the history, not fused",
+    "duplicate": "A value counts once: the same tag and time came before; it is kept, not fused",
+    "future": "One source alone does not move the time: this is far ahead of the others; it is kept, not fused",
+}
+"""What is said about the outcomes of `align`."""
 
 EXCERPT = 1024
 """Bytes kept of a payload."""
@@ -45,6 +54,12 @@ class Quarantine:
         """Note a message that was read and did not pass the border."""
         payload = f'{{"t": {message.t!r}, "v": {message.value!r}, "unit": {message.unit!r}}}'.encode()
         self.add(received, message.source, f"pollux/{message.site}/{message.tag}", payload, error)
+
+    def add_outcome(self, received: float, binding: Binding, outcome: Outcome) -> None:
+        """Note a row that is in the journal and was not fused: late, doubled, or far ahead."""
+        port = binding.ports[outcome.port]
+        message = Message(port.authority, binding.site, port.tag, outcome.t, outcome.value, port.field_unit)
+        self.add_message(received, message, MessageError(WHY[outcome.reason], outcome.reason))
 
     def take(self) -> tuple[list[Refused], dict[str, int]]:
         """What is to be written, and how many were refused by reason, since the last call."""

@@ -41,6 +41,9 @@ class StoreWriter:
 
     def __init__(self, store: SqliteStore, clock: Clock):
         self.store = store
+        self.on_rows: Callable[[int, Rows], None] | None = None
+        """Called on the event loop with every committed block (first, rows), in the order of the journal, before its
+        appends are acknowledged, also when who appended has been cancelled meanwhile."""
         self._clock = clock
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._room = asyncio.Semaphore(QUEUE)
@@ -97,8 +100,9 @@ class StoreWriter:
 
     def _commit(self, jobs: list[_Job]) -> None:
         """One transaction for all; if one fails, one transaction each, so that only the guilty one fails."""
+        blocks: list[tuple[int, Rows]] = []
         try:
-            results = self._transact(jobs)
+            results = self._transact(jobs, blocks)
         except BaseException as error:
             if len(jobs) == 1:
                 _settle(jobs[0], error=error)
@@ -106,12 +110,16 @@ class StoreWriter:
                 for job in jobs:
                     self._commit([job])
             return
+        loop, listener = jobs[0].loop, self.on_rows
+        if listener is not None and not loop.is_closed():
+            for first, rows in blocks:
+                loop.call_soon_threadsafe(listener, first, rows)
         for job, result in zip(jobs, results, strict=True):
             _settle(job, result=result)
         with suppress(StoreError):  # the journal is complete; the next commit tries again and says what is wrong
             self.store.maintain()
 
-    def _transact(self, jobs: list[_Job]) -> list[Any]:
+    def _transact(self, jobs: list[_Job], blocks: list[tuple[int, Rows]]) -> list[Any]:
         results: list[Any] = [None] * len(jobs)
         received = self._clock.now()
         with self.store.transaction():
@@ -122,8 +130,10 @@ class StoreWriter:
                     end += 1
                 if end > at:  # neighbouring appends become one block
                     batch = [job.rows for job in jobs[at:end] if job.rows is not None]
-                    first = self.store.append(join(batch), received)
-                    offsets = np.cumsum([0, *(len(rows) for rows in batch)])
+                    rows = join(batch)
+                    first = self.store.append(rows, received)
+                    blocks.append((first, rows))
+                    offsets = np.cumsum([0, *(len(part) for part in batch)])
                     results[at:end] = [first + int(n) for n in offsets[:-1]]
                 else:
                     work = jobs[at].work

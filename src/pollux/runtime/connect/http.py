@@ -1,0 +1,55 @@
+"""Push over HTTP: the logic of the endpoint. The server mounts it, checks who calls and limits the size of bodies."""
+
+import asyncio
+
+from pollux.core.errors import MessageError
+from pollux.runtime.connect.base import ConnectorError, ConnectorState, Counters, Order, Receipt, Sink
+from pollux.runtime.connect.wire import parse_body
+
+
+class HttpConnector:
+    """Takes JSON bodies {"readings": [...]}. It only receives: orders need another connector."""
+
+    def __init__(self, name: str, site: str | None = None):
+        self.name = name
+        self.site = site
+        """Used where a reading names no site."""
+        self.state = ConnectorState.IDLE
+        self.counters = Counters()
+        self._sink: Sink | None = None
+
+    async def run(self, sink: Sink) -> None:
+        """Be open until cancelled."""
+        self._sink, self.state = sink, ConnectorState.CONNECTED
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._sink, self.state = None, ConnectorState.ENDED
+
+    async def receive(self, body: bytes, source: str | None = None) -> Receipt:
+        """Take one body; what is counted as accepted is durable.
+
+        `source` is the name of the caller where the wiring gives tags to callers, else the connector's own name.
+        Raises `MessageError` when the whole body is wrong, `ConnectorError` before `run`.
+        """
+        if self._sink is None:
+            raise ConnectorError(
+                f"Connector {self.name!r} must be open to receive: it is {self.state}. Try again later."
+            )
+        try:
+            messages, errors = parse_body(source or self.name, body, self.site)
+        except MessageError:
+            self.counters.unread += 1
+            raise
+        self.counters.received += len(messages)
+        self.counters.unread += len(errors)
+        receipt = await self._sink.readings(messages) if messages else Receipt()
+        return Receipt(receipt.accepted, (*receipt.refused, *(("", e.reason, str(e)) for e in errors)))
+
+    async def send(self, order: Order) -> None:
+        """Refuses."""
+        raise ConnectorError(f"An HTTP push connector only receives: {order.actuator!r} needs an MQTT connector.")
+
+    async def fault(self, site: str, kind: str, where: str, size: float, duration: float | None) -> None:
+        """Refuses."""
+        raise ConnectorError(f"An HTTP push connector only receives: the fault {kind!r} cannot be sent to {site!r}.")
