@@ -1,0 +1,301 @@
+"""One live twin: the fold over its readings and over what people and planners did. Synchronous; no I/O.
+
+    readings -> mirror -> detector -> alarms -> level        `step`
+    intent   -> (guard) -> events, commands, answer          `decide` (changes nothing)
+    event    -> state                                        `apply`
+
+The kernels are opaque. Everything that a restart needs is in `state`, a value.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import nan
+from typing import Any
+
+import numpy as np
+
+from pollux.autonomy.audit import plain
+from pollux.autonomy.authorise import Audit, Authority, begin
+from pollux.core.errors import InputError
+from pollux.core.signals import Belief, Cause, Decision, Finding, Forecast, Level, Readings
+from pollux.core.time import Clock
+from pollux.runtime import alarms, desk, findings, folding, frames
+from pollux.runtime.alarms import AlarmBook
+from pollux.runtime.events import Event, Intent, Outcome, StepResult
+from pollux.runtime.face import TwinFace
+from pollux.runtime.outlooks import Plan, expected_inputs, grid, with_values
+from pollux.runtime.ports import Detector, Forecaster, Gauge, Mirror, Planner
+from pollux.runtime.rings import Ring
+from pollux.runtime.settings import LiveSettings
+from pollux.runtime.state import LiveState
+
+Outlook = Callable[[Belief, np.ndarray], np.ndarray]
+"""(belief, times (k,)) -> expected inputs (k, u); NaN where it says nothing."""
+
+
+@dataclass
+class Parts:
+    """The kernels of one twin, as far as they are compiled."""
+
+    mirror: Mirror | None = None
+    detector: Detector | None = None
+    forecaster: Forecaster | None = None
+    planner: Planner | None = None
+    authority: Authority | None = None
+    gauge: Gauge | None = None
+    outlook: Outlook | None = None
+
+
+class LiveTwin:
+    """Everything about one live twin. One thread at a time may call `step` and `apply`; the rest only reads."""
+
+    def __init__(
+        self,
+        face: TwinFace,
+        clock: Clock,
+        *,
+        settings: LiveSettings | None = None,
+        audit: Audit | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+        **parts: Any,
+    ):
+        """`audit` is called before any command exists and returns when its record is durable."""
+        self.face, self.clock = face, clock
+        self.settings = settings or LiveSettings()
+        self.audit: Audit = audit or (lambda kind, t, body: None)
+        self.stopped = stopped
+        self.parts = Parts()
+        self.ring = Ring(self.settings.chart_points, len(face.estimated), len(face.sensors), len(face.inputs))
+        self.forecast: Forecast | None = None
+        self._state: LiveState | None = None
+        self._stepped = clock.monotonic()
+        self.attach(**parts)
+
+    def attach(self, **parts: Any) -> None:
+        """Take kernels as they get compiled: mirror, detector, forecaster, planner, authority, gauge, outlook."""
+        for name, part in parts.items():
+            if not hasattr(self.parts, name):
+                raise TypeError(f"A live twin has no part {name!r}; it has {sorted(vars(self.parts))}")
+            setattr(self.parts, name, part)
+        authority = self.parts.authority
+        if self._state is not None and authority is not None and self._state.autonomy is None:
+            self._state = replace(self._state, autonomy=begin(authority.policy))
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a belief to look at."""
+        return self._state is not None
+
+    @property
+    def state(self) -> LiveState:
+        """The state. Raises `InputError` before the first reading."""
+        if self._state is None:
+            raise InputError(f"Twin {self.face.name!r} has not seen a reading yet; wait for its first data")
+        return self._state
+
+    @property
+    def t(self) -> float:
+        """Time of the belief, NaN before the first."""
+        return nan if self._state is None else self._state.belief.t
+
+    def now(self) -> float:
+        """The twin's present: the clock's, or its newest reading's where the plant runs at its own speed."""
+        return self.t if self.settings.time == "event" else self.clock.now()
+
+    # ---------------------------------------------------------------- the folds
+
+    def step(self, readings: Readings) -> StepResult:
+        """Fold in one reading: belief, anomalies, alarms, level. Raises `InputError` when the mirror refuses it."""
+        before = self._state or self._begin(readings.t)
+        mirror, detector = self.parts.mirror, self.parts.detector
+        if mirror is None:
+            raise InputError(f"Twin {self.face.name!r} is still being compiled; keep the reading and step later")
+        belief = mirror.update(before.belief, readings, frozenset(before.suspects))
+        memory, found = detector.update(before.detector, belief) if detector else (None, ())
+        active = (*found, *self._own_findings(before, belief))
+        book = alarms.follow(before.alarms, active, belief.t)
+        state = replace(
+            before,
+            belief=belief,
+            detector=memory,
+            alarms=book,
+            seen=np.where(np.isnan(readings.values), before.seen, readings.values),
+            suspects=tuple(sorted({f.subject for f in found if f.cause is Cause.SENSOR} & self._sensor_names())),
+        )
+        if self.parts.authority is not None:
+            unknown = self.unknown(state)
+            state = replace(state, autonomy=desk.follow(self.parts.authority, state, belief, readings, unknown))
+        self._state = state
+        self.ring.add(readings, belief)
+        self._stepped = self.clock.monotonic()
+        raised = {id for what, id in book.changes if what == "raised"}
+        sources = {a.source for a in book.alarms if a.id in raised}
+        new = tuple(f for f in active if f.id in sources)
+        return StepResult(belief, new, tuple(self._alarm_events(book, before, state)))
+
+    def decide(self, intent: Intent) -> Outcome:
+        """What an intent leads to. Changes nothing; raises `AccessError` or `InputError` when it is refused."""
+        from pollux.runtime.intents import HANDLERS
+
+        if intent.kind not in HANDLERS:
+            raise InputError(f"A live twin does not know {intent.kind!r}; it knows {sorted(HANDLERS)}")
+        return HANDLERS[intent.kind](self, intent)
+
+    def apply(self, event: Event) -> None:
+        """Fold in one event. Derived ones came with their readings and change nothing."""
+        if not event.derived:
+            self._state = folding.apply(self.state, event, self.parts.authority)
+
+    def snapshot(self) -> LiveState | None:
+        """The state to keep; None before the first reading."""
+        return self._state
+
+    def restore(self, state: LiveState) -> None:
+        """Go on from a kept state."""
+        self._state = state
+        self.attach()
+
+    # ---------------------------------------------------------------- looking ahead (pure, slow)
+
+    def due(self) -> tuple[str, ...]:
+        """Which of `forecast` and `plan` should be made now."""
+        if self._state is None:
+            return ()
+        s, state = self.settings, self._state
+        found = []
+        if self.parts.forecaster and not state.belief.t - state.forecast_t < s.forecast_every:
+            found.append("forecast")
+        if self.parts.planner and s.plan_every > 0 and not state.belief.t - state.plan_t < s.plan_every:
+            found.append("plan")
+        if self.parts.authority and state.autonomy and self._overdue(state):
+            found.append("veto")
+        return tuple(found)
+
+    def foresee(self, values: dict[str, float] | None = None, *, state: LiveState | None = None) -> Forecast:
+        """Forecast from the belief: as planned, or with some inputs held at `values`.
+
+        Raises `InputError` for an unknown input, and while the forecaster is being compiled.
+        """
+        forecaster, state = self.parts.forecaster, state or self.state
+        if forecaster is None:
+            raise InputError(f"The forecaster of {self.face.name!r} is not there (yet); try again in a moment")
+        times = grid(state.belief, self.settings)
+        rows = self.expected(state, times)
+        if values:
+            rows = with_values(self.face, rows, values)
+        return forecaster.forecast(state.belief, times, rows, samples=self.settings.samples, seed=self.settings.seed)
+
+    def expected(self, state: LiveState, times: np.ndarray) -> np.ndarray:
+        """Inputs (k, u) that are expected at `times`: the running plan, else the outlook, else as now."""
+        outlook = self.parts.outlook
+        said = None if outlook is None else Plan(times, outlook(state.belief, times))
+        return expected_inputs(state.belief, times, state.plan, said)
+
+    def outlook(self, state: LiveState) -> tuple[np.ndarray, np.ndarray]:
+        """Expected inputs as planner and guard take them: times (k,), values (k, u)."""
+        times = grid(state.belief, self.settings)
+        return times, self.expected(state, times)
+
+    def plan(self) -> Decision | None:
+        """Ask the planner. Raises `InputError` when there is none."""
+        if self.parts.planner is None:
+            raise InputError(f"Twin {self.face.name!r} has no planner; wire one, or propose an action yourself")
+        state = self.state
+        return self.parts.planner.plan(state.belief, outlook=self.outlook(state))
+
+    def keep(self, forecast: Forecast) -> None:
+        """Show this forecast. Its crossings enter the fold by the intent `foreseen`."""
+        self.forecast = forecast
+
+    # ---------------------------------------------------------------- looking
+
+    def unknown(self, state: LiveState) -> bool:
+        """Whether a command was sent and not answered in time."""
+        return any(state.belief.t - t > self.settings.ack_within for t in state.waiting.values())
+
+    def level(self) -> Level:
+        """The level that holds now."""
+        state = self.state
+        return desk.level(self.parts.authority, state, self.now(), self.unknown(state))
+
+    def data_age(self) -> float:
+        """How old what is shown is, in wall seconds."""
+        quiet = self.clock.monotonic() - self._stepped
+        return quiet if self.settings.time == "event" else max(self.clock.now() - self.t, 0.0)
+
+    def frame(self) -> dict[str, Any]:
+        """`Frame` of the contract."""
+        state, age = self.state, self.data_age()
+        gauge = self.parts.gauge
+        return frames.frame(
+            self.face,
+            self.parts.authority,
+            state,
+            now=self.now(),
+            wall=self.clock.now(),
+            data_age=age,
+            stale=age > self.settings.stale_after,
+            stopped=self.stopped(),
+            unknown=self.unknown(state),
+            margins=None if gauge is None else gauge(state.belief),
+        )
+
+    def card(self) -> dict[str, Any]:
+        """A row of the fleet page; a twin that waits for its first reading has one too."""
+        if self._state is None:
+            return {
+                "name": self.face.name, "title": self.face.title, "kind": self.face.kind, "status": "watch",
+                "health": 0.0, "t": None, "data_age": self.clock.monotonic() - self._stepped, "alarms": 0,
+                "level": 0, "figures": [],
+            }  # fmt: skip
+        age = self.data_age()
+        return frames.card(
+            self.face, self.parts.authority, self._state, now=self.now(), data_age=age,
+            stale=age > self.settings.stale_after, unknown=self.unknown(self._state),
+        )  # fmt: skip
+
+    # ---------------------------------------------------------------- inside
+
+    def _begin(self, t: float) -> LiveState:
+        mirror, detector, authority = self.parts.mirror, self.parts.detector, self.parts.authority
+        if mirror is None:
+            raise InputError(f"Twin {self.face.name!r} is still being compiled; keep the reading and step later")
+        return LiveState(
+            belief=mirror.start(t),
+            detector=detector.start() if detector else None,
+            alarms=AlarmBook(clear_after=self.settings.clear_after),
+            autonomy=begin(authority.policy) if authority else None,
+            seen=np.full(len(self.face.sensors), np.nan),
+        )
+
+    def _own_findings(self, state: LiveState, belief: Belief) -> tuple[Finding, ...]:
+        s = self.settings
+        return (
+            *findings.silent(self.face, belief),
+            *findings.limits(self.face, belief, state.crossings, state.crossings_from, s.likely),
+            *findings.unanswered(self.face.name, belief.t, belief.id, state.waiting, s.ack_within),
+            *state.reported,
+        )
+
+    def _alarm_events(self, book: AlarmBook, before: LiveState, after: LiveState) -> list[Event]:
+        t, twin = after.belief.t, self.face.name
+        made = [
+            Event(twin, t, f"{id}/{what}", f"alarm_{what}", "", plain(vars(book.find(id))), derived=True)
+            for what, id in book.changes
+            if any(a.id == id for a in book.alarms)
+        ]
+        old, new = before.autonomy, after.autonomy
+        if old and new and new.levels.granted != old.levels.granted:
+            data = {"level": int(new.levels.granted), "why": list(new.levels.lowered) or [new.levels.by]}
+            made.append(Event(twin, t, f"{after.belief.id}/level", "level_lowered", "guard", data, derived=True))
+        return made
+
+    def _overdue(self, state: LiveState) -> bool:
+        assert state.autonomy is not None
+        now = self.now()
+        return any(
+            now >= p.expires or (p.auto_at is not None and now >= p.auto_at) for p in state.autonomy.approvals.open
+        )
+
+    def _sensor_names(self) -> set[str]:
+        return {s.name for s in self.face.sensors}

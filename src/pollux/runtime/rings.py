@@ -1,0 +1,75 @@
+"""Ring buffer of what was measured and believed, for charts. A cache: the journal is the truth."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pollux.core.signals import Belief, Readings
+
+Z95 = 1.959963984540054
+"""Half width of a 95 % interval in standard deviations."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of history, oldest first. Rows are times; columns follow the twin's own order."""
+
+    t: np.ndarray
+    measured: np.ndarray
+    predicted: np.ndarray
+    predicted_sd: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
+    inputs: np.ndarray
+
+
+class Ring:
+    """The last `capacity` steps of one twin with `n` estimates, `ny` sensors and `nu` inputs."""
+
+    def __init__(self, capacity: int, n: int, ny: int, nu: int):
+        self._widths = (1, ny, ny, ny, n, n, nu)
+        self._rows = np.full((max(2, capacity), sum(self._widths)), np.nan)
+        self._count = 0
+
+    def add(self, readings: Readings, belief: Belief) -> None:
+        """Append one step."""
+        sd = np.sqrt(np.maximum(np.diag(belief.cov), 0.0))
+        spread = np.sqrt(np.maximum(belief.innovation_var, 0.0))
+        row = (
+            [belief.t],
+            readings.values,
+            belief.predicted,
+            spread,
+            belief.mean,
+            sd,
+            belief.inputs,
+        )
+        self._rows[self._count % len(self._rows)] = np.concatenate(row)
+        self._count += 1
+
+    def span(self, start: float, end: float, points: int) -> Span:
+        """At most `points` steps with start <= t <= end, evenly thinned, the newest always included."""
+        rows = self.rows()
+        t = rows[:, 0]
+        chosen = np.flatnonzero((t >= start) & (t <= end))
+        if len(chosen) > points:
+            stride = np.linspace(0, len(chosen) - 1, max(points, 1))
+            chosen = chosen[np.unique(np.ceil(stride).astype(int))]
+        edges = np.cumsum(self._widths)[:-1]
+        parts = np.split(rows[chosen], edges, axis=1)
+        return Span(parts[0][:, 0], *parts[1:])
+
+    def rows(self) -> np.ndarray:
+        """All rows, oldest first; a copy that may be kept."""
+        size = len(self._rows)
+        if self._count <= size:
+            return self._rows[: self._count].copy()
+        return np.roll(self._rows, -(self._count % size), axis=0)
+
+    def load(self, rows: np.ndarray) -> None:
+        """Replace the content by what `rows()` gave; rows of another width are ignored, because it is a cache."""
+        if rows.ndim != 2 or rows.shape[1] != self._rows.shape[1]:
+            return
+        kept = rows[-len(self._rows) :]
+        self._rows[: len(kept)] = kept
+        self._count = len(kept)

@@ -1,0 +1,107 @@
+"""The gate that every request passes first: host, origin, size; and the headers and errors that every answer has."""
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pollux.runtime.serve.border import HEADERS, Listen, check_host, check_origin
+from pollux.runtime.serve.problems import Problem, body_of, problem_of
+from pollux.runtime.serve.strict import BODY
+
+log = logging.getLogger("pollux.serve")
+
+
+class Gate:
+    """ASGI middleware around everything, WebSocket and MCP included. `limits`: path prefix -> largest body, bytes."""
+
+    def __init__(self, app: ASGIApp, listen: Listen, limits: Mapping[str, int]):
+        self.app, self.listen, self.limits = app, listen, dict(limits)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or refuse it."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def guarded(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS:
+                    headers[name] = value
+                if "cache-control" not in headers:
+                    headers["cache-control"] = "no-store"
+            await send(message)
+
+        try:
+            self._check(scope)
+            if scope["type"] == "http":
+                receive = _limited(receive, self._limit(scope["path"]))
+            await self.app(scope, receive, guarded)
+        except Exception as error:
+            problem = problem_of(error)
+            if problem.status >= 500 and not isinstance(error, Problem):
+                log.error("request failed", exc_info=True, extra={"data": {"path": scope["path"]}})
+            if scope["type"] == "websocket":
+                with contextlib.suppress(Exception):
+                    await send({"type": "websocket.close", "code": 1008, "reason": problem.message[:100]})
+            elif not started:
+                await answer(problem)(scope, receive, guarded)
+
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        check_host(headers.get("host"), self.listen)
+        check_origin(headers.get("origin"), headers.get("host", ""), self.listen.scheme)
+        length = headers.get("content-length")
+        if scope["type"] == "http" and length is not None:
+            limit = self._limit(scope["path"])
+            if not length.isdigit() or int(length) > limit:
+                raise _too_large(limit)
+
+    def _limit(self, path: str) -> int:
+        return next((n for prefix, n in self.limits.items() if path.startswith(prefix)), BODY)
+
+
+def answer(problem: Problem) -> Response:
+    """The response for a problem."""
+    headers: dict[str, str] = {}
+    if problem.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return JSONResponse(body_of(problem), problem.status, headers)
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """Starlette's handler for what the router itself refuses (404, 405)."""
+    status = getattr(error, "status_code", 500)
+    known = {
+        404: ("route", "There is nothing at this path", "`GET /api/v1/docs` lists what there is"),
+        405: ("method", f"{request.method} is not for this path", "Queries are GET, commands POST"),
+    }
+    rule, message, way_out = known.get(status, ("http", "The request cannot be served", ""))
+    return answer(Problem(status, rule, message, way_out))
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message: dict[str, Any] = dict(await receive())
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise _too_large(limit)
+        return message
+
+    return counted
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, "border.size", f"A body of at most {limit} bytes is taken here", "Send it in smaller parts")
