@@ -163,7 +163,14 @@ def flatten(twin: Twin) -> StateSpace:
         return jnp.stack([jnp.asarray(v, jnp.float64) for v in out.values()]) if out else jnp.zeros(0)
 
     x0, u0, p0 = (_column(c, "start") for c in (x, u, p))
-    margin_shapes = jax.eval_shape(named_margins, 0.0, x0, u0, p0)
+    margin_order: list[str] = []  # as declared; a traced dict comes back sorted by key, the values do not
+
+    def noted_margins(*args):
+        out = named_margins(*args)
+        margin_order[:] = list(out)
+        return out
+
+    margin_shapes = jax.eval_shape(noted_margins, 0.0, x0, u0, p0)
     for name, shape in margin_shapes.items():
         if shape.shape != ():
             raise ShapeError(
@@ -178,7 +185,7 @@ def flatten(twin: Twin) -> StateSpace:
         u_names=_names(u),
         y_names=_names(y),
         p_names=_names(p),
-        margin_names=tuple(margin_shapes),
+        margin_names=tuple(margin_order),
         f=f,
         h=h,
         goal=goal,

@@ -1,0 +1,258 @@
+"""Forecasts: an ensemble from the belief through the model under a plan of inputs.
+
+    z_0 ~ N(mean, cov)   (states and tracked parameters),   theta ~ prior, `prior_share` times as wide
+    z_{i+1} = clip(F(t_i, h, z_i, u, theta) + sqrt(Q h) w_i),   y = h(t, z, u, theta) + sqrt(R) v,   w, v ~ N(0, I)
+
+F is one RK4 step of h seconds (`substeps` of them in each interval of the plan), or the twin's own step when it is discrete.
+Limits are watched at every substep, not at the grid alone. Noise is counter-based: what member i draws at substep
+k depends on (seed, i, k) only, so that a larger ensemble contains the smaller one, and two plans with one seed meet
+the same disturbances. Source: Kloeden and Platen, Numerical Solution of Stochastic Differential Equations (1992), sec. 10.2.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from pollux.core.errors import DefinitionError, InputError
+from pollux.core.priors import LogNormal
+from pollux.core.signals import Belief, Forecast
+from pollux.core.time import rng
+from pollux.core.twin import Twin
+from pollux.intervene.crossing import crossings, quantiles
+from pollux.model.augment import augment
+from pollux.model.backend import Backend, Kernel, Program, Xla
+from pollux.model.compile import Kernels
+from pollux.model.rk4 import transition
+from pollux.model.statespace import StateSpace, System, flatten
+
+LEVELS = (0.025, 0.25, 0.5, 0.75, 0.975)
+"""Quantile levels of every forecast."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """An ensemble: N members at T times, the members last."""
+
+    times: Float[np.ndarray, " T"]
+    states: Float[np.ndarray, "T n N"]
+    sensors: Float[np.ndarray, "T y N"]
+    """With sensor noise."""
+    margins: Float[np.ndarray, "T m N"]
+    goal: Float[np.ndarray, " N"]
+    """Integral of the twin's goal over the horizon."""
+    first: Float[np.ndarray, "m N"]
+    """Time of the first violation of each limit; infinite where it is kept."""
+    worst: Float[np.ndarray, "m N"]
+    """Smallest margin over the horizon, substeps included."""
+
+
+@dataclass(frozen=True)
+class Forecaster:
+    """A compiled forecaster. Build it with `build_forecaster`."""
+
+    space: StateSpace
+    horizon: float
+    step: float
+    samples: int
+    prior_share: float
+    params: np.ndarray
+    Q: np.ndarray
+    R: np.ndarray
+    kernel: Kernel = field(repr=False)
+
+    def grid(self, belief: Belief) -> Float[np.ndarray, " T"]:
+        """The times it was compiled for: the belief's own, then every `step` up to the horizon."""
+        return belief.t + self.step * np.arange(round(self.horizon / self.step) + 1)
+
+    def forecast(
+        self,
+        belief: Belief,
+        plan_times: np.ndarray | None = None,
+        plan: np.ndarray | None = None,
+        *,
+        samples: int | None = None,
+        seed: int = 0,
+    ) -> Forecast:
+        """Quantiles at `plan_times` (T,) under `plan` (T, u), whose rows hold until the next time.
+
+        Default: the compiled grid, with the inputs that are in force. Another number of times or samples compiles
+        once more. A member that leaves the finite numbers counts as violating every limit from then on.
+        """
+        times, plan = self._plan(belief, plan_times, plan)
+        e = self.ensemble(belief, times, plan, samples=samples, seed=seed)
+        digest = hashlib.sha256(times.tobytes() + plan.tobytes() + str((e.goal.size, seed)).encode()).hexdigest()
+        return Forecast(
+            twin=belief.twin,
+            t=belief.t,
+            id=f"{belief.id}/forecast/{digest[:8]}",
+            source=belief.id,
+            times=times,
+            plan=plan,
+            levels=LEVELS,
+            states=quantiles(e.states, LEVELS),
+            sensors=quantiles(e.sensors, LEVELS),
+            margins=quantiles(e.margins, LEVELS),
+            crossings=crossings(self.space.system.margin_names, e.first),
+            samples=e.goal.size,
+        )
+
+    def ensemble(
+        self,
+        belief: Belief,
+        plan_times: np.ndarray | None = None,
+        plan: np.ndarray | None = None,
+        *,
+        samples: int | None = None,
+        seed: int = 0,
+    ) -> Spread:
+        """The members behind `forecast`."""
+        times, plan = self._plan(belief, plan_times, plan)
+        N = samples or self.samples
+        values, vectors = np.linalg.eigh(0.5 * (belief.cov + belief.cov.T))
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        low, high = self.space.bounds("x")
+        x, y, g, goal, first, worst = self.kernel(
+            np.float64(belief.t), times, plan, belief.inputs, belief.mean, root, self._parameters(N, seed),
+            np.sqrt(self.Q), np.sqrt(self.R), low, high, np.int64(seed), np.arange(N),
+        )  # fmt: skip
+        return Spread(times, x, y, g, goal, first, worst)
+
+    def _parameters(self, samples: int, seed: int) -> Float[np.ndarray, "k N"]:
+        p = np.repeat(self.params[:, None], samples, axis=1)
+        if self.prior_share == 0.0:
+            return p
+        z = rng(seed, 1).standard_normal((samples, len(p))).T
+        tracked = {c.name for c in self.space.x}
+        for i, channel in enumerate(self.space.p):
+            if channel.prior is not None and channel.name not in tracked:
+                spread = self.prior_share * channel.prior.sd * z[i]
+                p[i] = p[i] * np.exp(spread) if isinstance(channel.prior, LogNormal) else p[i] + spread
+        low, high = self.space.bounds("p")
+        return np.clip(p, low[:, None], high[:, None])
+
+    def _plan(
+        self, belief: Belief, times: np.ndarray | None, plan: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        times = self.grid(belief) if times is None else np.asarray(times, np.float64)
+        plan = np.tile(belief.inputs, (len(times), 1)) if plan is None else np.asarray(plan, np.float64)
+        if plan.shape != (len(times), len(self.space.u)) or not np.isfinite(plan).all():
+            raise InputError(
+                f"A plan has one finite row of {len(self.space.u)} inputs for each of its {len(times)} times, "
+                f"received shape {plan.shape}"
+            )
+        if times[0] < belief.t or np.any(np.diff(times) <= 0):
+            raise InputError(
+                f"Times of a plan rise and do not begin before the belief at {belief.t!r}, received {times[0]!r} ..."
+            )
+        return times, plan
+
+
+def build_forecaster(
+    twin: Twin | Kernels | StateSpace,
+    *,
+    horizon: float,
+    step: float,
+    samples: int = 64,
+    substeps: int = 4,
+    track: tuple[str, ...] = (),
+    prior_share: float = 0.0,
+    params: np.ndarray | None = None,
+    Q: np.ndarray | None = None,
+    R: np.ndarray | None = None,
+    backend: Backend | None = None,
+) -> Forecaster:
+    """Compile the forecaster of one twin: `horizon` and `step` in seconds, `samples` members.
+
+    `track` as in the mirror that makes the beliefs (a `StateSpace` or `Kernels` already holds it). `params`, `Q` (per
+    second) and `R` replace the declared ones, as in a tuned mirror. `prior_share` widens untracked parameters by
+    that share of their prior: 0 when they are as good as known, 1 when they were never calibrated.
+    """
+    if isinstance(twin, Kernels):
+        space = twin.space
+    else:
+        space = augment(twin if isinstance(twin, StateSpace) else flatten(twin), track)
+    if not (0 < step <= horizon and samples >= 2 and substeps >= 1 and prior_share >= 0):
+        raise DefinitionError(
+            "A forecaster needs 0 < step <= horizon, samples >= 2, substeps >= 1 and prior_share >= 0, received "
+            f"{(step, horizon, samples, substeps, prior_share)}"
+        )
+    period = space.system.period
+    if period is not None:
+        substeps = round(step / period)
+        if substeps < 1 or abs(substeps * period - step) > 1e-9 * step:
+            raise DefinitionError(f"The step of a forecast is a multiple of the period {period} s, received {step}")
+    kernel = (backend or Xla()).one(forecast_program(space.system, substeps))
+    return Forecaster(
+        space, float(horizon), float(step), samples, float(prior_share),
+        space.p0 if params is None else np.asarray(params, np.float64),
+        space.Q if Q is None else np.asarray(Q, np.float64),
+        space.R if R is None else np.asarray(R, np.float64),
+        kernel,
+    )  # fmt: skip
+
+
+def forecast_program(system: System, substeps: int) -> Program:
+    """(t, times, plan, before, mean, root, p (k, N), sd, noise, low, high, seed, members) -> see `Spread`."""
+    n, ny = len(system.x_names), len(system.y_names)
+    over = dict(in_axes=(None, -1, None, -1), out_axes=-1)
+    step, observe, margins, goal = (
+        jax.vmap(fn, **over)
+        for fn in (
+            lambda t_h, x, u, p: transition(system, 1)(t_h[0], t_h[1], x, u, p),
+            system.h,
+            system.margins,
+            system.goal,
+        )
+    )
+
+    def fn(t, times, plan, before, mean, root, p, sd, noise, low, high, seed, members):
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), members)
+        low, high = low[:, None], high[:, None]
+
+        def draw(index, size):
+            return jax.vmap(lambda k: jax.random.normal(jax.random.fold_in(k, index), (size,)), out_axes=-1)(keys)
+
+        def note(first, worst, g, when, live):
+            bad = ~(g >= 0) & live
+            return jnp.where(bad & (first == jnp.inf), when, first), jnp.where(live, jnp.fmin(worst, g), worst)
+
+        def interval(carry, given):
+            x, spent, first, worst = carry
+            k, begin, end, u = given
+            h, live = (end - begin) / substeps, end > begin
+            g = margins(begin, x, u, p)
+            first, worst = note(first, worst, g, begin, live)
+
+            def sub(i, carry):
+                x, g, spent, first, worst = carry
+                s = begin + i * h
+                at = goal(s, x, u, p)
+                moved = step((s, h), x, u, p) + jnp.sqrt(h) * sd[:, None] * draw(k * substeps + i + 2, n)
+                moved = jnp.where(jnp.isfinite(moved), jnp.clip(moved, low, high), jnp.nan)
+                x = jnp.where(live, moved, x)
+                after = margins(s + h, x, u, p)
+                spent = spent + 0.5 * h * (at + goal(s + h, x, u, p))
+                share = jnp.where((g > 0) & (after < 0), g / jnp.where(g > after, g - after, 1.0), 1.0)
+                first, worst = note(first, worst, after, s + share * h, live)
+                return x, after, spent, first, worst
+
+            x, _, spent, first, worst = jax.lax.fori_loop(0, substeps, sub, (x, g, spent, first, worst))
+            return (x, spent, first, worst), x
+
+        x = jnp.clip(mean[:, None] + root @ draw(0, n), low, high)
+        N, m = members.shape[0], len(system.margin_names)
+        T = times.shape[0]
+        begins = jnp.concatenate([t[None], times[:-1]])
+        held = jnp.concatenate([before[None], plan[:-1]])
+        start = (x, jnp.zeros(N), jnp.full((m, N), jnp.inf), jnp.full((m, N), jnp.inf))
+        (_, spent, first, worst), X = jax.lax.scan(interval, start, (jnp.arange(T), begins, times, held))
+        V = jax.vmap(lambda k: draw(-1 - k, ny))(jnp.arange(T))
+        Y = jax.vmap(observe, (0, 0, 0, None))(times, X, plan, p) + noise[:, None] * V
+        G = jax.vmap(margins, (0, 0, 0, None))(times, X, plan, p)
+        return X, Y, G, spent, first, worst
+
+    return Program("forecast", (system, substeps), fn, (False,) * 13)
