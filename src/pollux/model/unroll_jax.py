@@ -26,9 +26,7 @@ def fleet_tape(fn: Callable[..., Any], args: tuple[Any, ...], fleet: tuple[bool,
 
 def play(tape: Tape, args: tuple[Any, ...], fleet: tuple[bool, ...], size: int) -> tuple[Array, ...]:
     """Outputs of the program for the whole fleet, axis last."""
-    rows = [
-        jnp.reshape(a, (-1, size)) if f else jnp.reshape(a, (-1, 1)) for a, f in zip(args, fleet, strict=True)
-    ]
+    rows = [jnp.reshape(a, (-1, size)) if f else jnp.reshape(a, (-1, 1)) for a, f in zip(args, fleet, strict=True)]
     read = _replay(tape, lambda argument, element: jnp.broadcast_to(rows[argument][element], (size,)), size)
     outputs = []
     for out in tape.outputs:
