@@ -111,10 +111,10 @@ def reject(
 
 def due(
     authority: Authority, state: AutonomyState, context: Context, audit: Audit
-) -> tuple[AutonomyState, tuple[Outcome, ...]]:
+) -> tuple[AutonomyState, tuple[Command | Refusal, ...]]:
     """Once a tick: close what has expired, and execute what waited out its veto time, every check anew."""
     state = replace(state, approvals=expire(state.approvals, context.now))
-    outcomes: list[Outcome] = []
+    outcomes: list[Command | Refusal] = []
     for entry in state.approvals.open:
         if entry.auto_at is None or context.now < entry.auto_at:
             continue
@@ -236,8 +236,8 @@ def told(verdict: Verdict, context: Context) -> dict[str, Any]:
     """What the audit record says about a judgement; plain values."""
     d = verdict.decision
     about: dict[str, Any] = {
-        "mode": verdict.mode, "passed": list(verdict.passed), "level": int(context.level),
-        "by": context.principal.name, "kind": context.principal.kind, "belief": context.belief.id,
+        "mode": verdict.mode, "passed": list(verdict.passed), "level": context.level, "belief": context.belief.id,
+        "by": getattr(context.principal, "name", None), "kind": getattr(context.principal, "kind", None),
         "risks": {k: {"n": r.samples, "violations": r.violations, "upper": r.upper} for k, r in verdict.risks.items()},
     }  # fmt: skip
     if d is not None:
