@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from pollux.mirror.ukf import Ukf as Ukf
     from pollux.mirror.update import build_mirror as build_mirror
     from pollux.model.adaptive import Adaptive as Adaptive
+    from pollux.model.calibrate import calibrate as calibrate
     from pollux.model.compile import compile as compile
+    from pollux.model.fit import Fit as Fit
     from pollux.model.linearise import linearise as linearise
     from pollux.model.record import Record as Record
     from pollux.model.rk4 import RK4 as RK4
@@ -60,7 +62,9 @@ _HOMES = {
     "Ukf": "mirror.ukf",
     "build_mirror": "mirror.update",
     "Adaptive": "model.adaptive",
+    "calibrate": "model.calibrate",
     "compile": "model.compile",
+    "Fit": "model.fit",
     "linearise": "model.linearise",
     "Record": "model.record",
     "RK4": "model.rk4",

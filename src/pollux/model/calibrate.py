@@ -1,0 +1,159 @@
+"""`calibrate`: parameters and first states of a twin from a record, and what the record cannot say.
+
+    min over theta, x0 of   sum_k |(y_k - h(x(t_k; theta, x0))) / sigma|^2 + sum_i prior_i
+
+by bounded least squares with exact forward sensitivities from several starts at once (output error: the simulation
+runs free over the whole record). Source: Ljung, System Identification (1999), ch. 7; Bates and Watts, Nonlinear
+Regression Analysis (1988).
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+
+from pollux.core.errors import InputError, NumericalError
+from pollux.core.time import rng
+from pollux.core.twin import Twin
+from pollux.model.backend import Backend, Xla
+from pollux.model.coordinates import Coordinates, choose, coordinates
+from pollux.model.fit import Fit, summarise
+from pollux.model.fitting import Problem, frame_arrays, gather, sensing, solving
+from pollux.model.integrate import Method
+from pollux.model.leastsquares import FIT_OUTCOMES, FitOutcome, Tolerances
+from pollux.model.record import Record, as_record
+from pollux.model.simulate import DEFAULT_METHOD, as_state
+from pollux.model.statespace import StateSpace, flatten
+
+DEFAULT_TOLERANCES = Tolerances()
+
+
+def calibrate(
+    twin: Twin,
+    record: Any,
+    *,
+    free: tuple[str, ...] | None = None,
+    starts: int = 8,
+    x0: Any = None,
+    initial: Literal["free", "prior", "fixed"] = "free",
+    times: Any = None,
+    method: Method = DEFAULT_METHOD,
+    tolerances: Tolerances = DEFAULT_TOLERANCES,
+    seed: int = 0,
+    throw: bool = False,
+    backend: Backend | None = None,
+) -> Fit:
+    """Fit the parameters `free` of `twin` to one record, or to a list of records of the same asset.
+
+    `free`: parameter names, or a field that holds several (`"residual"`); by default those with a prior, else every
+    `param`. `()` fits the first state alone. `starts`: the declared values first, the others drawn from the priors
+    (or within a factor of about two, inside the bounds). `initial`: the first state of each record is sought freely,
+    with the declared `spread` as its prior, or is fixed; `x0` is where it starts from (one state, or one a record).
+    Readings that are NaN count for nothing. Sensors without a declared noise are weighed by their own scatter.
+
+    The result says how it went in `outcome` and whether the record determines the unknowns in `identifiability`;
+    `throw=True` raises `NumericalError` when no start converges. Raises `InputError` for a record that does not fit
+    the twin, `DefinitionError` for a name it does not have.
+    """
+    space = flatten(twin)
+    records = _records(space, record, times)
+    chosen = choose(space, free)
+    states = () if initial == "fixed" else tuple(range(len(space.x)))
+    X0 = _first_states(space, twin, x0, len(records))
+    frame = _unknowns(space, chosen, states, X0, initial)
+    data = gather(records, _sigma(space, records))
+    if not len(frame):
+        raise InputError("Nothing is free: name a parameter in `free`, or let the first state be free")
+    problem = Problem(space.system, method, chosen, states)
+    back = backend or Xla()
+    Z0 = _starts(frame, starts, seed)
+    solve = back.fleet(solving(problem))
+    arrays = (*frame_arrays(frame), space.p0, X0, *data.arrays())
+    Z, loss, iterations, code = solve(Z0, frame.low, frame.high, frame.deviation, *arrays, *tolerances)
+    best = _best(loss)
+    z, outcome = Z[:, best], FIT_OUTCOMES[int(code[best])]
+    if outcome is FitOutcome.STUCK:  # at machine precision no step lowers the loss any more: that is a minimum
+        outcome = FitOutcome.CONVERGED if np.isfinite(loss[best]) else outcome
+    if throw and outcome is not FitOutcome.CONVERGED:
+        raise NumericalError(
+            f"Calibration of `{space.system.name}` by {method}: {outcome.value}, best loss {loss[best]:.6g}; "
+            "try more `starts`, tighter bounds or priors, or `Adaptive()`"
+        )
+    residuals, J, seen = back.one(sensing(problem))(z, *arrays)
+    trials = tuple((float(v), int(n), FIT_OUTCOMES[int(c)]) for v, n, c in zip(loss, iterations, code, strict=True))
+    return summarise(twin, space, records, data, frame, chosen, states, X0, z, residuals, J, seen, outcome, trials)
+
+
+def _records(space: StateSpace, record: Any, times: Any) -> tuple[Record, ...]:
+    if isinstance(record, list | tuple):
+        if not record:
+            raise InputError("`calibrate` needs at least one record, received an empty list")
+        return tuple(as_record(space, r) for r in record)
+    return (as_record(space, record, times=times),)
+
+
+def _first_states(space: StateSpace, twin: Twin, x0: Any, count: int) -> np.ndarray:
+    """(R, n)."""
+    if isinstance(x0, np.ndarray) and x0.ndim == 2:
+        each = list(x0)
+    elif isinstance(x0, list) and len(x0) == count and not isinstance(x0[0], int | float):
+        each = x0
+    else:
+        each = [x0] * count
+    if len(each) != count:
+        raise InputError(f"`x0` gives {len(each)} first states for {count} records")
+    return np.stack([as_state(space, twin, x) for x in each])
+
+
+def _unknowns(
+    space: StateSpace, chosen: tuple[int, ...], states: tuple[int, ...], X0: np.ndarray, initial: str
+) -> Coordinates:
+    """Parameters first, then the free first states of record 0, 1, ..."""
+    p = coordinates(tuple(space.p[i] for i in chosen), tuple(space.p[i].name for i in chosen), space.p0[list(chosen)])
+    parts = [p]
+    for r, first in enumerate(X0):
+        mark = "(0)" if len(X0) == 1 else f"(0)[{r}]"
+        channels = tuple(space.x[i] for i in states)
+        c = coordinates(channels, tuple(f"{s.name}{mark}" for s in channels), first[list(states)])
+        # a first state may reach zero: sought on its own scale, which is that of the first belief
+        k, spread = len(channels), np.array([s.spread for s in channels])
+        low, high = np.array([s.low for s in channels]), np.array([s.high for s in channels])
+        deviation = np.full(k, 1.0 if initial == "prior" else np.inf)
+        parts.append(
+            Coordinates(
+                c.names, c.units, np.zeros(k, bool), c.centre, spread,
+                (low - c.centre) / spread, (high - c.centre) / spread, deviation,
+            )
+        )  # fmt: skip
+    return Coordinates(
+        sum((c.names for c in parts), ()),
+        sum((c.units for c in parts), ()),
+        *(
+            np.concatenate([getattr(c, f) for c in parts])
+            for f in ("log", "centre", "scale", "low", "high", "deviation")
+        ),
+    )
+
+
+def _sigma(space: StateSpace, records: tuple[Record, ...]) -> np.ndarray:
+    """Declared noise; the scatter of the readings where none is declared."""
+    y = np.concatenate([r.y for r in records])
+    sigma = np.sqrt(space.R)
+    for i in np.flatnonzero(sigma == 0):
+        known = y[np.isfinite(y[:, i]), i]
+        sigma[i] = (np.std(known) if len(known) > 1 else 0.0) or 1.0
+    return sigma
+
+
+def _starts(frame: Coordinates, count: int, seed: int) -> np.ndarray:
+    """(k, starts): the declared values, then draws of one prior deviation (0.7 without a prior) in each coordinate."""
+    Z = np.zeros((len(frame), max(count, 1)))
+    width = np.where(np.isfinite(frame.deviation), frame.deviation, 0.7)
+    for i in range(1, Z.shape[1]):
+        Z[:, i] = width * rng(seed, i).standard_normal(len(frame))
+    return np.clip(Z, frame.low[:, None], frame.high[:, None])
+
+
+def _best(loss: np.ndarray) -> int:
+    """The first start that reached the least loss: among equals the one nearest to what was declared."""
+    finite = np.where(np.isfinite(loss), loss, np.inf)
+    return int(np.argmax(finite <= finite.min() * (1 + 1e-6) + 1e-12))
