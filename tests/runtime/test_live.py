@@ -39,8 +39,11 @@ def test_step_is_the_mirror_and_frames_are_json(kit):
         np.testing.assert_array_equal(result.belief.mean, belief.mean)
         np.testing.assert_array_equal(result.belief.cov, belief.cov)
     frame = json.loads(json.dumps(live.frame(), allow_nan=False))
-    assert frame["t"] == T0 + 40 and frame["status"] == "good" and frame["level"] == 2
-    assert set(frame["sensors"]) == {"level", "temp"} and set(frame["states"]) == {"h", "T", "k"}
+    assert frame["t"] == T0 + 40
+    assert frame["status"] == "good"
+    assert frame["level"] == 2
+    assert set(frame["sensors"]) == {"level", "temp"}
+    assert set(frame["states"]) == {"h", "T", "k"}
     assert frame["sensors"]["level"]["value"] == readings(4).values[0]
     assert frame["margins"]["dry"] == pytest.approx(belief.mean[0] - 0.2)
 
@@ -59,7 +62,8 @@ def test_a_sensor_fault_becomes_one_alarm_excludes_the_sensor_and_clears(kit):
     live = make_live(kit, ManualClock(T0), Trail())
     feed(live, 12)
     raised = [e for k in range(12, 20) for e in live.step(readings(k, level=1.4)).events if e.kind == "alarm_raised"]
-    assert len(raised) == 1 and raised[0].derived
+    assert len(raised) == 1
+    assert raised[0].derived
     (alarm,) = live.state.alarms.open()
     assert (alarm.cause, alarm.subject, alarm.priority) == (Cause.SENSOR, "level", 2)
     assert live.frame()["sensors"]["level"]["health"] == "suspect"
@@ -105,21 +109,25 @@ def json_round_trip(event):
 
 
 def test_a_proposal_waits_is_approved_once_and_only_then_sent(host):
-    host, journal, pump, _, trail = host
+    host, _journal, pump, _, trail = host
     lane = host.lane
     feed(lane.live)
     row = act(lane, "propose", ANN, values={"q_in": 0.012}, hours=1.0, reason="more inflow")
-    assert row["status"] == "pending" and not pump.sent
-    assert {r["limit"] for r in row["risk"]} >= {"dry", "hot"} and row["expected"]
+    assert row["status"] == "pending"
+    assert not pump.sent
+    assert {r["limit"] for r in row["risk"]} >= {"dry", "hot"}
+    assert row["expected"]
     with pytest.raises(InputError, match="another action"):
         act(lane, "approve", ANN, id=row["id"], hash="0" * 64, reason="x")
     done = act(lane, "approve", ANN, id=row["id"], hash=row["hash"], reason="fine")
-    assert done["status"] == "executed" and [c.values for c in pump.sent] == [{"q_in": 0.012}]
+    assert done["status"] == "executed"
+    assert [c.values for c in pump.sent] == [{"q_in": 0.012}]
     with pytest.raises(InputError, match="cannot be used again"):
         act(lane, "approve", ANN, id=row["id"], hash=row["hash"], reason="again")
     assert len(pump.sent) == 1
     assert [r["kind"] for r in trail.records] == ["pending", "approval", "command"]
-    assert lane.live.state.plan is not None and list(lane.live.state.waiting) == [pump.sent[0].id]
+    assert lane.live.state.plan is not None
+    assert list(lane.live.state.waiting) == [pump.sent[0].id]
     asyncio.run(lane.answered(pump.sent[0].id, "done"))
     assert not lane.live.state.waiting
 
@@ -128,7 +136,8 @@ def test_an_agent_may_propose_and_never_approve(host):
     host, _, pump, *_ = host
     feed(host.lane.live)
     row = act(host.lane, "propose", BOT, values={"q_in": 0.012}, hours=1.0, reason="r")
-    assert row["proposer"] == "agent:bot" and row["status"] == "pending"
+    assert row["proposer"] == "agent:bot"
+    assert row["status"] == "pending"
     with pytest.raises(AccessError, match="Only a person"):
         act(host.lane, "approve", BOT, id=row["id"], hash=row["hash"], reason="let me")
     assert not pump.sent
@@ -148,7 +157,8 @@ def test_level_one_shows_advice_that_nobody_can_approve(kit, tmp_path):
     host, _, pump, *_ = make_host(kit, tmp_path, Level.ADVISE)
     feed(host.lane.live)
     row = act(host.lane, "propose", ANN, values={"q_in": 0.012}, hours=1.0, reason="r")
-    assert (row["status"], row["rule"]) == ("pending", "identity.advise") and row["risk"]
+    assert (row["status"], row["rule"]) == ("pending", "identity.advise")
+    assert row["risk"]
     with pytest.raises(AccessError, match="raise the level to 2"):
         act(host.lane, "approve", ANN, id=row["id"], hash=row["hash"], reason="x")
     assert act(host.lane, "reject", ANN, id=row["id"], reason="no")["status"] == "rejected"
@@ -160,7 +170,8 @@ def test_the_stop_latches_sends_the_safe_command_and_only_a_person_resets_it(hos
     lane = host.lane
     feed(lane.live)
     assert act(lane, "stop", BOT, reason="smoke") == {"stopped": True, "safe": {"q_in": 0.01, "heat": 0.0}}
-    assert pump.sent[-1].source == "safe" and lane.live.frame()["stopped"] is True
+    assert pump.sent[-1].source == "safe"
+    assert lane.live.frame()["stopped"] is True
     row = act(lane, "propose", ANN, values={"q_in": 0.012}, hours=1.0, reason="r")
     assert (row["status"], row["rule"]) == ("refused", "identity.stopped")
     with pytest.raises(AccessError):
@@ -177,7 +188,8 @@ def test_nothing_happens_when_the_journal_cannot_be_written(host):
     journal.broken = StoreError("disk full")
     with pytest.raises(StoreError):
         act(lane, "approve", ANN, id=row["id"], hash=row["hash"], reason="x")
-    assert not pump.sent and lane.live.state.autonomy.approvals.find(row["id"]).status == "pending"
+    assert not pump.sent
+    assert lane.live.state.autonomy.approvals.find(row["id"]).status == "pending"
 
 
 def test_looking_ahead_forecasts_and_plans_when_due(host):
@@ -186,10 +198,12 @@ def test_looking_ahead_forecasts_and_plans_when_due(host):
     feed(lane.live)
     assert lane.live.due() == ("forecast",)
     asyncio.run(lane.look_ahead())
-    assert lane.live.forecast is not None and lane.live.due() == ()
+    assert lane.live.forecast is not None
+    assert lane.live.due() == ()
     assert [e.kind for e in journal.events] == ["foreseen"]
     row = asyncio.run(lane.ask_planner())
-    assert row["proposer"] == "mpc" and row["status"] == "pending"
+    assert row["proposer"] == "mpc"
+    assert row["status"] == "pending"
     assert row["expected"] == [{"label": "energy", "unit": "kWh", "acting": 1.0, "not_acting": 2.0}]
 
 
@@ -203,7 +217,8 @@ def test_a_veto_that_ran_out_is_executed_and_a_stopped_one_is_not(kit, tmp_path)
     lane.live.attach(authority=replace(authority, policy=replace(authority.policy, actuators=actuators, veto=60.0)))
     feed(lane.live)
     row = asyncio.run(lane.ask_planner())
-    assert row["status"] == "pending" and row["auto_at"] == lane.live.t + 60.0
+    assert row["status"] == "pending"
+    assert row["auto_at"] == lane.live.t + 60.0
     assert "veto" not in lane.live.due()
     feed(lane.live, 6, start=12)
     assert "veto" in lane.live.due()
@@ -219,7 +234,8 @@ def test_reported_findings_are_alarms_until_withdrawn(host):
     asyncio.run(lane.report(finding))
     feed(lane.live, 1, start=12)
     (alarm,) = lane.live.state.alarms.open()
-    assert alarm.summary == "The disk is full" and lane.live.card()["status"] == "act"
+    assert alarm.summary == "The disk is full"
+    assert lane.live.card()["status"] == "act"
     asyncio.run(lane.withdraw("system", "store"))
     feed(lane.live, 5, start=13)
     assert not lane.live.state.alarms.open()

@@ -17,7 +17,8 @@ def test_chatter_is_one_alarm():
     book = AlarmBook(clear_after=60.0)
     for k in range(100):
         book = follow(book, [finding(t=10.0 * k)] if k % 2 else [], 10.0 * k)
-    assert book.made == 1 and len(book.alarms) == 1
+    assert book.made == 1
+    assert len(book.alarms) == 1
 
 
 def test_an_alarm_clears_comes_back_as_a_new_one_and_the_old_one_stays_listed():
@@ -25,9 +26,11 @@ def test_an_alarm_clears_comes_back_as_a_new_one_and_the_old_one_stays_listed():
     book = follow(book, [], 59.0)
     assert book.open()
     book = follow(book, [], 60.0)
-    assert not book.open() and book.changes == (("cleared", "a1"),)
+    assert not book.open()
+    assert book.changes == (("cleared", "a1"),)
     book = follow(book, [finding()], 61.0)
-    assert [a.id for a in book.open()] == ["a2"] and len(book.alarms) == 2
+    assert [a.id for a in book.open()] == ["a2"]
+    assert len(book.alarms) == 2
 
 
 def test_getting_worse_asks_for_attention_again():
@@ -44,17 +47,21 @@ def test_a_shelved_alarm_is_silent_and_returns():
     book = follow(book, [finding()], 99.0)
     assert not book.find("a1").loud
     book = follow(book, [finding()], 100.0)
-    assert book.find("a1").state == "active" and book.changes == (("returned", "a1"),)
+    assert book.find("a1").state == "active"
+    assert book.changes == (("returned", "a1"),)
 
 
 def test_a_flood_is_bounded_counted_and_over_when_it_is_over():
     book = AlarmBook(open_limit=10, keep=5, clear_after=0.0)
     many = [finding(f"s{i}") for i in range(1000)]
     book = follow(book, many, 0.0)
-    assert len(book.open()) == 11 and book.suppressed == 990
-    assert book.open()[0].subject == "flood" and book.open()[0].priority == 1
+    assert len(book.open()) == 11
+    assert book.suppressed == 990
+    assert book.open()[0].subject == "flood"
+    assert book.open()[0].priority == 1
     book = follow(book, [], 1.0)
-    assert not book.open() and len(book.alarms) == 5
+    assert not book.open()
+    assert len(book.alarms) == 5
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import uvicorn
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.routing import Route, Router, WebSocketRoute
 from starlette.types import ASGIApp
 
 from pollux.core.errors import InputError
@@ -21,7 +20,7 @@ from pollux.runtime.serve.api import API, enter, routes
 from pollux.runtime.serve.auth import Auth
 from pollux.runtime.serve.border import Listen
 from pollux.runtime.serve.capabilities import CAPABILITIES, Table
-from pollux.runtime.serve.gate import Gate, on_error
+from pollux.runtime.serve.gate import Gate
 from pollux.runtime.serve.mcp_mount import McpMount
 from pollux.runtime.serve.stream import live_endpoint
 from pollux.runtime.serve.strict import PUSH
@@ -43,23 +42,22 @@ def create_app(host: Host, auth: Auth, *, listen: Listen | None = None, table: T
         return page.respond(request, file)
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Any) -> AsyncIterator[None]:
         async with mcp.running():
             yield
 
-    app = Starlette(
-        routes=[
+    router = Router(
+        [
             *routes(host, auth, listen, table),
             WebSocketRoute(f"{API}/live", live_endpoint(host, auth)),
-            Mount("/mcp", app=mcp),
+            Route("/mcp", endpoint=mcp),
             Route("/", root, methods=["GET"]),
             Route("/{path:path}", asset, methods=["GET"]),
         ],
-        exception_handlers={HTTPException: on_error},  # pyright: ignore[reportArgumentType]
+        redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.router.redirect_slashes = False
-    return Gate(app, listen, {f"{API}/push": PUSH, "/mcp": PUSH})
+    return Gate(router, listen, {f"{API}/push": PUSH, "/mcp": PUSH})
 
 
 def bind(listen: Listen) -> socket.socket:

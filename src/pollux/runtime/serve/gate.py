@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,6 +28,7 @@ class Gate:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
+        scope["app"] = self  # the router then raises what it refuses instead of answering in plain text
         started = False
 
         async def guarded(message: Message) -> None:
@@ -47,7 +48,7 @@ class Gate:
                 receive = _limited(receive, self._limit(scope["path"]))
             await self.app(scope, receive, guarded)
         except Exception as error:
-            problem = problem_of(error)
+            problem = _routed(error, scope) or problem_of(error)
             if problem.status >= 500 and not isinstance(error, Problem):
                 log.error("request failed", exc_info=True, extra={"data": {"path": scope["path"]}})
             if scope["type"] == "websocket":
@@ -78,15 +79,16 @@ def answer(problem: Problem) -> Response:
     return JSONResponse(body_of(problem), problem.status, headers)
 
 
-async def on_error(request: Request, error: Exception) -> Response:
-    """Starlette's handler for what the router itself refuses (404, 405)."""
-    status = getattr(error, "status_code", 500)
+def _routed(error: Exception, scope: Scope) -> Problem | None:
+    """The problem for what the router itself refuses."""
+    if not isinstance(error, HTTPException):
+        return None
     known = {
         404: ("route", "There is nothing at this path", "`GET /api/v1/docs` lists what there is"),
-        405: ("method", f"{request.method} is not for this path", "Queries are GET, commands POST"),
+        405: ("method", f"{scope.get('method')} is not for this path", "Queries are GET, commands POST"),
     }
-    rule, message, way_out = known.get(status, ("http", "The request cannot be served", ""))
-    return answer(Problem(status, rule, message, way_out))
+    rule, message, way_out = known.get(error.status_code, ("http", "The request cannot be served", ""))
+    return Problem(error.status_code, rule, message, way_out)
 
 
 def _limited(receive: Receive, limit: int) -> Receive:
