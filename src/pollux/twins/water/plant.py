@@ -30,6 +30,8 @@ START = 1_767_571_200.0
 MEAN_FLOW = 69.4
 """L/s, the sum of Net1's base demands: what `%` of a leak or surge refers to."""
 NOMINAL_PRESSURE = 80.0
+HAIR = 1e-7
+"""L/s per sqrt(m): coefficient of an emitter that has been mended."""
 FAULTS: tuple[str, ...] = ("leak", *SENSOR_FAULTS, "demand_surge", "clear")
 HOUR_PER_LITRE = 3.6
 """m^3/h in one L/s."""
@@ -88,6 +90,7 @@ class Plant:
         self._instruments = Instruments(self.seed, noise=self.noise)
         self._leaks: dict[str, _Load] = {}
         self._surges: dict[str, _Load] = {}
+        self._hair: dict[str, float] = {}
         self._truth: Truth | None = None
         net.start()
 
@@ -186,7 +189,10 @@ class Plant:
             surge, leak = self._surges.get(name), self._leaks.get(name)
             net.set_node(index, epanet.BASEDEMAND, float(demand) * (1 + surge.size / 100 if surge else 1.0))
             flow = leak.size / 100 * MEAN_FLOW if leak else 0.0
-            net.set_node(index, epanet.EMITTER, flow / NOMINAL_PRESSURE**0.5)
+            # EPANET 2.2 keeps an emitter's last flow when its coefficient becomes 0; a hair's breadth closes it.
+            net.set_node(index, epanet.EMITTER, max(flow / NOMINAL_PRESSURE**0.5, self._hair.get(name, 0.0)))
+            if leak:
+                self._hair[name] = HAIR
         net.set_link(self._pump, epanet.STATUS, 1.0 if self.station.running else 0.0)
         for pipe, index in self._valves.items():
             net.set_link(index, epanet.STATUS, 1.0 if self.station.valves[pipe] else 0.0)

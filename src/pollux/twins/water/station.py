@@ -121,10 +121,15 @@ class Station:
         return None
 
     def _proportion(self, step: float) -> bool:
-        """Run when at least half a dwell of running is owed, rest when half a dwell too much was given."""
+        """Run when half a shortest cycle's worth of running is owed, rest when as much too much was given.
+
+        In the shortest cycle that keeps the dwell, the rarer of running and resting lasts one dwell, and the debt
+        swings by dwell * max(duty, 1 - duty).
+        """
         if self.duty <= 0.0 or self.duty >= 1.0:
             self.debt = 0.0
             return self.duty >= 1.0
+        half = DWELL * max(self.duty, 1.0 - self.duty) / 2
         if self.running:
-            return self.debt > -DWELL / 2
-        return self.debt + step * self.duty >= DWELL / 2
+            return self.debt > -half + step * (1.0 - self.duty) / 2
+        return self.debt >= half - step * self.duty / 2
