@@ -29,9 +29,10 @@ class WiredActuators:
 class WiredSite:
     """The `Site` of a demo plant: its faults go out over the connector of its tags."""
 
-    def __init__(self, site: str, connector: Connector):
-        self._site, self._connector = site, connector
+    def __init__(self, binding: Binding, connectors: Mapping[str, Connector]):
+        self._binding, self._connectors = binding, connectors
 
     async def fault(self, kind: str, where: str, size: float, duration: float | None) -> None:
         """Ask the plant for a fault."""
-        await self._connector.fault(self._site, kind, where, size, duration)
+        connector = self._connectors[self._binding.ports[0].connector]
+        await connector.fault(self._binding.site, kind, where, size, duration)

@@ -9,7 +9,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,11 +174,21 @@ def _with_parameters(twin: "Twin", wiring: TwinWiring) -> "Twin":
 
 
 def _settings(wiring: TwinWiring, blueprint: Blueprint) -> LiveSettings:
-    values: dict[str, Any] = {"horizon": 3600.0 * wiring.forecast_hours, "time": wiring.time, **blueprint.settings}
+    horizon = 3600.0 * wiring.forecast_hours
+    values: dict[str, Any] = {
+        "time": wiring.time,
+        "horizon": horizon,
+        "forecast_step": horizon / 96,
+        "forecast_every": max(wiring.period, horizon / 288),
+        **blueprint.settings,
+        **wiring.options["live"],
+    }
     try:
         return LiveSettings(**values)
-    except TypeError as error:
-        raise WiringError(f"{wiring.where}: `settings` of the blueprint: {error}") from None
+    except TypeError:
+        known = [f.name for f in fields(LiveSettings)]
+        wrong = sorted(set(values) - set(known))
+        raise WiringError(f"{wiring.where}: `live` has no setting {wrong[0]!r}. {closest(wrong[0], known)}") from None
 
 
 def _default_mirror(wiring: TwinWiring, blueprint: Blueprint) -> Mirror:

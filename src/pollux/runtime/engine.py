@@ -8,7 +8,7 @@ It holds kernels as opaque callables and does no mathematics.
 import asyncio
 import json
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from pollux.runtime.ledger import AuditFile, StoreJournal
 from pollux.runtime.live import LiveTwin
 from pollux.runtime.store.sqlite import SqliteStore
 from pollux.runtime.store.writer import StoreWriter
-from pollux.runtime.wiring import TwinWiring, Wiring
+from pollux.runtime.wiring import ConnectorWiring, TwinWiring, Wiring
 
 log = logging.getLogger("pollux.engine")
 
@@ -54,9 +54,13 @@ class _Running:
 class Engine:
     """All twins of one project. Satisfies `ports.Host` for the server and `connect.base.Sink` for connectors."""
 
-    def __init__(self, wiring: Wiring, state: Path, clock: Clock, connectors: Mapping[str, Connector]):
-        self.wiring, self.state_folder, self.clock, self.connectors = wiring, state, clock, connectors
+    def __init__(self, wiring: Wiring, state: Path, clock: Clock):
+        self.wiring, self.state_folder, self.clock = wiring, state, clock
         self.phase = "starting"
+        self.live = asyncio.Event()
+        """Set when every twin is raised and connectors deliver."""
+        self.connectors: dict[str, Connector] = {}
+        state.mkdir(parents=True, exist_ok=True)
         self.switch = KillSwitch(state / "STOPPED")
         self._running: dict[str, _Running] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -82,8 +86,11 @@ class Engine:
 
     # ---------------------------------------------------------------- the walk
 
-    async def run(self) -> None:
-        """Load the project and walk until cancelled. Raises `PolluxError` when it cannot start."""
+    async def run(self, make: Callable[[ConnectorWiring, float | None], Connector]) -> None:
+        """Load the project and walk until cancelled. Raises `PolluxError` when it cannot start.
+
+        `make` builds a connector; it is told the newest event time that its twins have seen, where a replay goes on.
+        """
         self._failed = asyncio.get_running_loop().create_future()
         try:
             self._writer = StoreWriter(
@@ -94,12 +101,15 @@ class Engine:
                 await self._raise_twin(wiring)
             bindings = [r.fold.binding for r in self._running.values()]
             self._intake = Intake(bindings, self._writer, self.clock, self._deliver, self._answered)
+            for wired in self.wiring.connectors:
+                self.connectors[wired.name] = make(wired, self._seen(wired.name))
             self.phase = "live"
             for running in self._running.values():
                 self._spawn(self._consume(running), f"fold of {running.fold.name}")
                 self._spawn(self._prepare(running), f"kernels of {running.fold.name}")
             for connector in self.connectors.values():
                 self._spawn(connector.run(self), f"connector {connector.name}")
+            self.live.set()
             await self._failed
         except PolluxError as error:
             self.phase = f"failed: {error}"
@@ -186,6 +196,14 @@ class Engine:
         room.set()
         self._running[wiring.name] = _Running(wiring, base, fold, lane, asyncio.Queue(), room)
 
+    def _seen(self, connector: str) -> float | None:
+        times = [
+            r.lane.live.t
+            for r in self._running.values()
+            if r.lane.live.ready and any(p.connector == connector for p in r.fold.binding.ports)
+        ]
+        return min(times, default=None)
+
     async def _prepare(self, running: _Running) -> None:
         """Compile what looks ahead while readings already flow."""
         try:
@@ -226,7 +244,7 @@ class Engine:
         """The way to a demo plant; None for a real asset."""
         if not (base.blueprint.faults and binding.ports):
             return None
-        return WiredSite(binding.site, self.connectors[binding.ports[0].connector])
+        return WiredSite(binding, self.connectors)
 
     def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Run beside the others, referenced until it is over; a failure ends the engine."""

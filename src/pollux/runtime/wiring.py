@@ -2,12 +2,13 @@
 
     [project]            name
     [[twin]]             name, definition ("package.module:factory" or "twin.py:Tank"), parameters, track, period, time,
-                         lag, jump, site, connector, forecast_hours; the tables policy, mirror, detect, forecast, plan
-                         are handed on as they are
+                         lag, jump, site, connector, forecast_hours; the tables policy, mirror, detect, forecast, plan,
+                         live are handed on as they are
     [[twin.tag]]         tag, field, unit, period, authority, connector
     [[twin.actuator]]    actuator, field, unit, connector
     [connector.NAME]     kind = "mqtt" | "http" | "replay" | "memory", and that kind's settings
     [server]             host, port
+    [demo]               module, speed: a plant that `pollux demo` starts in a process of its own
 
 Durations are seconds, or texts like "5 min". Every error names the file, the line, the key, the rule and a way out.
 """
@@ -23,7 +24,7 @@ from pollux.runtime.tables import NAME, Table, closest, read_toml
 
 FILE = "pollux.toml"
 KINDS = ("mqtt", "http", "replay", "memory")
-FREE_TABLES = ("policy", "mirror", "detect", "forecast", "plan")
+FREE_TABLES = ("policy", "mirror", "detect", "forecast", "plan", "live")
 FORBIDDEN = set("/+#\x00")
 """Characters that mean something in a topic; a tag is one level of it."""
 
@@ -74,7 +75,7 @@ class TwinWiring:
     tags: tuple[TagWiring, ...]
     actuators: tuple[ActuatorWiring, ...]
     options: Mapping[str, Mapping[str, Any]]
-    """The tables `policy`, `mirror`, `detect`, `forecast`, `plan` (empty where not given)."""
+    """The tables `policy`, `mirror`, `detect`, `forecast`, `plan`, `live` (empty where not given)."""
     where: str
     """`pollux.toml`, `twin[0]`: for the errors of whoever checks further."""
 
@@ -98,6 +99,15 @@ class ServerWiring:
 
 
 @dataclass(frozen=True)
+class DemoWiring:
+    """A simulated plant: `python -m MODULE --broker URL --site SITE --speed SPEED --start T`."""
+
+    module: str
+    speed: float
+    """Event seconds in one wall second."""
+
+
+@dataclass(frozen=True)
 class Wiring:
     """A whole project."""
 
@@ -106,6 +116,7 @@ class Wiring:
     twins: tuple[TwinWiring, ...]
     connectors: tuple[ConnectorWiring, ...]
     server: ServerWiring
+    demo: DemoWiring | None = None
 
     def connector(self, name: str) -> ConnectorWiring:
         """The connector of that name."""
@@ -123,6 +134,7 @@ def read_wiring(folder: Path | str) -> Wiring:
     project.done()
     connectors = _connectors(Table(source, ("connector",), root.take("connector", {})))
     server = _server(Table(source, ("server",), root.take("server", {})))
+    demo = _demo(Table(source, ("demo",), root.take("demo", {})))
     twins: list[TwinWiring] = []
     for table in root.tables("twin"):
         twin = _twin(table, connectors)
@@ -132,7 +144,7 @@ def read_wiring(folder: Path | str) -> Wiring:
     if not twins:
         source.fail((), "a project has at least one [[twin]]", ..., "Add one.")
     root.done()
-    return Wiring(name, file.parent, tuple(twins), connectors, server)
+    return Wiring(name, file.parent, tuple(twins), connectors, server, demo)
 
 
 def _connectors(table: Table) -> tuple[ConnectorWiring, ...]:
@@ -150,6 +162,14 @@ def _server(table: Table) -> ServerWiring:
     server = ServerWiring(table.text("host", "127.0.0.1"), int(table.number("port", 8850, low=0, high=65535)))
     table.done()
     return server
+
+
+def _demo(table: Table) -> DemoWiring | None:
+    if not table.values:
+        return None
+    demo = DemoWiring(table.text("module"), table.number("speed", 1.0, low=1e-3))
+    table.done()
+    return demo
 
 
 def _twin(table: Table, connectors: tuple[ConnectorWiring, ...]) -> TwinWiring:
