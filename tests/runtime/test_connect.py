@@ -95,9 +95,8 @@ def test_the_intake_makes_durable_hands_on_in_order_and_replays(tmp_path):
             link = MemoryConnector("plant")
             async with running(link, d.intake):
                 receipts = await asyncio.gather(
-                    *(link.push([Message("plant", "site", "a", float(i), i), Message("plant", "site", "b", float(i), -i)])
-                      for i in range(50))
-                )  # fmt: skip
+                    *(link.push([Message("plant", "site", tag, float(i), i) for tag in "ab"]) for i in range(50))
+                )
                 bad = await link.push([Message("plant", "site", "x", 1.0, 1), Message("thief", "site", "a", 1.0, 1)])
                 await d.intake.tick("tank", 60.0)
             assert {r.accepted for r in receipts} == {3}
@@ -113,9 +112,8 @@ def test_the_intake_makes_durable_hands_on_in_order_and_replays(tmp_path):
                 assert [row for x in again if x.twin == name for row in x.rows] == live
             half = d.delivered[len(d.delivered) // 2].seq
             part = list(replay(d.store, TagTable(d.store, d.bindings), {"tank": half}))
-            assert [r for x in part for r in x.rows] == [
-                r for x in d.delivered if x.seq > half and x.twin == "tank" for r in x.rows
-            ]
+            later = [r for x in d.delivered if x.seq > half and x.twin == "tank" for r in x.rows]
+            assert [r for x in part for r in x.rows] == later
             folded = push(
                 d.bindings[0], start(d.bindings[0]), [row for x in again if x.twin == "tank" for row in x.rows]
             )
@@ -462,7 +460,7 @@ async def mosquitto(tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     (tmp_path / "m.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220
         [program, "-c", tmp_path / "m.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:

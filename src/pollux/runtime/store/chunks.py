@@ -29,7 +29,7 @@ class Compactor:
     def __init__(self, connection: apsw.Connection):
         self._connection = connection
         self._tail: list[Rows] = []
-        self._rows = 0
+        self._rows = self._key = 0
         compacted = meta.read(connection, "compacted")
         for block in read_blocks(connection, compacted):
             self.add(block.rows)
@@ -59,6 +59,7 @@ class Compactor:
         rows = join(self._tail)
         order = np.argsort(rows.tag, kind="stable")
         tag, t, value = rows.tag[order], rows.t[order], rows.value[order]
+        self._key = self._connection.execute("SELECT coalesce(max(id), 0) FROM chunk").get
         starts = np.flatnonzero(np.r_[True, tag[1:] != tag[:-1]])
         for a, b in zip(starts, np.r_[starts[1:], len(tag)], strict=True):
             self._write(int(tag[a]), t[a:b], value[a:b])
@@ -80,11 +81,11 @@ class Compactor:
         if np.any(t[1:] < t[:-1]):
             order = np.argsort(t, kind="stable")  # stable: of equal times the first to come stays first
             t, value = t[order], value[order]
-        key = self._connection.execute("SELECT coalesce(max(id), 0) FROM chunk").get
-        for i, at in enumerate(range(0, len(t), LARGE), key + 1):
+        for at in range(0, len(t), LARGE):
             part = t[at : at + LARGE]
             data = pack_chunk(part, value[at : at + LARGE])
-            fields = (i, tag, float(part[0]), float(part[-1]), len(part), data)
+            self._key += 1
+            fields = (self._key, tag, float(part[0]), float(part[-1]), len(part), data)
             self._connection.execute("INSERT INTO chunk VALUES(?,?,?,?,?,?,?)", (*fields, seal(*fields)))
 
 
