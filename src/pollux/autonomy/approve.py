@@ -140,9 +140,14 @@ def expire(store: Approvals, now: float) -> Approvals:
 def person(who: Principal, verb: str) -> None:
     """Raise `AccessError` unless a person with role operator is asking."""
     if who.kind != "person":
-        raise AccessError(f"Only a person may {verb} an action, {who.name!r} is a {who.kind}; ask an operator")
+        raise AccessError(f"Only a person may {verb} an action, {who.name!r} is {named(who.kind)}; ask an operator")
     if not who.may("operator"):
-        raise AccessError(f"Role operator is needed to {verb} an action, {who.name!r} is a {who.role}; ask an operator")
+        raise AccessError(f"Role operator is needed to {verb} an action, {who.name!r} is {named(who.role)}; ask one")
+
+
+def named(word: str) -> str:
+    """The word with its article."""
+    return f"{'an' if word[:1] in 'aeio' else 'a'} {word}"
 
 
 def waiting(store: Approvals, id: str, verb: str) -> Pending:

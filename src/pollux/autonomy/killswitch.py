@@ -67,7 +67,5 @@ class KillSwitch:
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:
-            raise StoreError(
-                f"The stop file {str(self.path)!r} cannot be removed ({error.strerror}); remove it"
-            ) from None
+            raise StoreError(f"The stop stays: {str(self.path)!r} cannot be removed ({error.strerror})") from None
         self._latched = False
