@@ -1,82 +1,13 @@
 """A small project on disk: one tank, fed over a memory connector."""
 
+import shutil
 from pathlib import Path
 
-TWIN = '''
-import jax.numpy as jnp
-from pollux import LogNormal, Scalar, Signals, Twin, param, var
-
-
-class State(Signals):
-    h: Scalar = var("m", start=1.0, within=(0.05, 2.0), drift=1e-3)
-
-
-class Input(Signals):
-    q: Scalar = var("m^3/s", start=0.01, within=(0.0, 0.05))
-
-
-class Sensors(Signals):
-    level: Scalar = var("m", noise=0.01, within=(0.0, 2.5))
-
-
-class Tank(Twin[State, Input, Sensors]):
-    """A draining tank."""
-
-    A: Scalar = param("m^2", 0.5)
-    k: Scalar = param("m^5/2/s", 0.01, prior=LogNormal(0.1), drift=1e-6)
-
-    def dynamics(self, t, x, u):
-        return State(h=(u.q - self.k * jnp.sqrt(x.h)) / self.A)
-
-    def observe(self, t, x, u):
-        return Sensors(level=x.h)
-
-    def margins(self, t, x, u):
-        return {"dry": x.h - 0.1, "full": 1.9 - x.h}
-'''
-
-WIRING = """
-[project]
-name = "bench"
-
-[connector.field]
-kind = "memory"
-
-[[twin]]
-name = "tank"
-definition = "twin.py:Tank"
-track = ["k"]
-period = 1.0
-forecast_hours = 0.05
-
-[[twin.tag]]
-tag = "LT1"
-field = "level"
-unit = "cm"
-
-[[twin.tag]]
-tag = "FT1"
-field = "q"
-unit = "L/s"
-
-[[twin.actuator]]
-actuator = "FV1"
-field = "q"
-unit = "L/s"
-
-[twin.policy]
-level = 2
-ceiling = 3
-
-[twin.policy.actuators.q]
-range = [0.0, 0.05]
-safe = 0.01
-"""
+SOURCE = Path(__file__).parents[2] / "benchmarks" / "_projects" / "tank"
+WIRING = (SOURCE / "pollux.toml").read_text()
 
 
 def write(folder: Path) -> Path:
-    """Make the project in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "twin.py").write_text(TWIN)
-    (folder / "pollux.toml").write_text(WIRING)
+    """Make a copy of the project in `folder`."""
+    shutil.copytree(SOURCE, folder, dirs_exist_ok=True)
     return folder

@@ -131,6 +131,14 @@ class Engine:
             await running.room.wait()
         return receipt
 
+    async def settled(self) -> None:
+        """Return when everything durable is folded in."""
+        await self.live.wait()
+        assert self._writer is not None
+        for running in self._running.values():
+            while running.fold.seq < self._writer.store.next_seq:  # noqa: ASYNC110 (another twin's rows move it too)
+                await asyncio.sleep(0.005)
+
     async def acknowledged(self, ack: Ack) -> None:
         """The plant answered an order."""
         assert self._intake is not None
