@@ -12,19 +12,40 @@ import random
 from pathlib import Path
 
 import uvicorn
+from plant import T0
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
-
-from plant import T0
 from waterworks import Refused, Site
 
 STATIC = Path(__file__).parents[2] / "src/pollux/runtime/serve/static"
 CSP = "default-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
 COOKIE = "pollux_session"
+
+
+EVIL = (
+    '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 100 100" '
+    'onload="window.hurt=1">'
+    '<script>window.hurt=2</script><foreignObject><img src="x" onerror="window.hurt=3"/></foreignObject>'
+    '<a xlink:href="javascript:window.hurt=4"><rect class="lost" width="9" height="9"/></a>'
+    '<image href="http://192.0.2.1/a.png"/>'
+    '<rect id="kept" width="10" height="10" style="fill:red" fill="url(http://192.0.2.1/b.svg#g)" '
+    'onclick="window.hurt=5"/>'
+    '<use href="http://192.0.2.1/c.svg#d"/><style>@import "http://192.0.2.1/d.css";</style>'
+    '<text x="10" y="50" data-signal="level">old</text></svg>'
+)
+
+
+def hostile() -> Site:
+    """A twin whose author or device tries to inject markup through every text it controls."""
+    site = Site("hostile", "<img src=x onerror=window.hurt=6>", True)
+    site.schematic = EVIL
+    site.alarms[0]["summary"] = "<script>window.hurt=7</script><b>bold</b>"
+    site.proposals[0]["reason"] = "<img src=x onerror=window.hurt=8>"
+    return site
 
 
 def pumps(count: int, t: float) -> list[dict]:
@@ -34,12 +55,25 @@ def pumps(count: int, t: float) -> list[dict]:
         r = random.Random(k)
         health = min(1.0, max(0.3, r.gauss(0.86, 0.12)))
         status = "act" if health < 0.55 else "watch" if health < 0.68 else "good"
-        figures = [("Life left", 40 + 320 * health, "day"), ("Flow", r.gauss(115, 16), "m^3/h"), ("Vibration", 5 - 3.6 * health, "mm/s")]
-        cards.append({
-            "name": f"pump-{k + 100}", "title": f"Pump P-{k + 100}", "kind": "centrifugal pump", "status": status, "health": health,
-            "t": t, "data_age": r.random() * 2, "alarms": {"act": 2, "watch": 1, "good": 0}[status], "level": r.choice([0, 1, 1, 2]),
-            "figures": [{"label": a, "value": b, "unit": c} for a, b, c in figures],
-        })  # fmt: skip
+        figures = [
+            ("Life left", 40 + 320 * health, "day"),
+            ("Flow", r.gauss(115, 16), "m^3/h"),
+            ("Vibration", 5 - 3.6 * health, "mm/s"),
+        ]
+        cards.append(
+            {
+                "name": f"pump-{k + 100}",
+                "title": f"Pump P-{k + 100}",
+                "kind": "centrifugal pump",
+                "status": status,
+                "health": health,
+                "t": t,
+                "data_age": r.random() * 2,
+                "alarms": {"act": 2, "watch": 1, "good": 0}[status],
+                "level": r.choice([0, 1, 1, 2]),
+                "figures": [{"label": a, "value": b, "unit": c} for a, b, c in figures],
+            }
+        )
     return cards
 
 
@@ -51,14 +85,20 @@ class Mock:
         self.reset()
 
     def reset(self) -> None:
-        self.sites = {s.name: s for s in (Site("westfield", "Westfield water", True), Site("quarry", "Quarry water", False))}
+        """Everything as at the start; sockets stay open."""
+        self.sites = {
+            s.name: s
+            for s in (Site("westfield", "Westfield water", True), Site("quarry", "Quarry water", False), hostile())
+        }
         self.quiet = self.refuse = False
         self.sockets: set[WebSocket] = getattr(self, "sockets", set())
 
     def fleet(self) -> list[dict]:
+        """All rows of the fleet page."""
         return [s.card() for s in self.sites.values()] + pumps(self.count, T0)
 
     async def run(self) -> None:
+        """The ticks, and who hears of them."""
         n = 0
         while True:
             await asyncio.sleep(self.tick)
@@ -85,12 +125,22 @@ def build(count: int = 200, tick: float = 0.5) -> Starlette:
         return cookies.get(COOKIE) == "yes"
 
     def denied() -> JSONResponse:
-        return JSONResponse({"error": {"rule": "auth-required", "message": "Sign in first.", "way_out": "Use the access token."}}, 401)
+        return JSONResponse(
+            {"error": {"rule": "auth-required", "message": "Sign in first.", "way_out": "Use the access token."}}, 401
+        )
 
     async def login(request: Request) -> Response:
         if (await request.json()).get("token") != "mock":
-            return JSONResponse({"error": {"rule": "auth-token", "message": "This token is not known.",
-                                           "way_out": "Copy it from the terminal where Pollux runs."}}, 401)  # fmt: skip
+            return JSONResponse(
+                {
+                    "error": {
+                        "rule": "auth-token",
+                        "message": "This token is not known.",
+                        "way_out": "Copy it from the terminal where Pollux runs.",
+                    }
+                },
+                401,
+            )
         out = JSONResponse({"role": "operator"})
         out.set_cookie(COOKIE, "yes", httponly=True, samesite="strict")
         return out
@@ -111,8 +161,16 @@ def build(count: int = 200, tick: float = 0.5) -> Starlette:
         name, what, q = request.path_params["twin"], request.path_params["capability"], request.query_params
         site = mock.sites.get(name)
         if site is None:
-            return JSONResponse({"error": {"rule": "unknown-twin", "message": f"There is no twin {name!r}.",
-                                           "way_out": "Choose one from the fleet."}}, 404)  # fmt: skip
+            return JSONResponse(
+                {
+                    "error": {
+                        "rule": "unknown-twin",
+                        "message": f"There is no twin {name!r}.",
+                        "way_out": "Choose one from the fleet.",
+                    }
+                },
+                404,
+            )
         try:
             if request.method == "POST":
                 return JSONResponse(site.command(what, await request.json()))
@@ -189,8 +247,11 @@ def build(count: int = 200, tick: float = 0.5) -> Starlette:
     async def with_headers(scope, receive, send):
         async def send_more(message):
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"content-security-policy", CSP.encode()),
-                                      (b"x-content-type-options", b"nosniff")]  # fmt: skip
+                message["headers"] = [
+                    *message["headers"],
+                    (b"content-security-policy", CSP.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
             await send(message)
 
         await app(scope, receive, send_more if scope["type"] == "http" else send)

@@ -20,9 +20,14 @@ class Refused(Exception):
 
 def _signal(name: str, w: Wave, group: str) -> dict:
     return {
-        "name": name, "label": w.label, "unit": w.unit, "low": w.low, "high": w.high,
-        "noise": w.noise or None, "group": group,
-    }  # fmt: skip
+        "name": name,
+        "label": w.label,
+        "unit": w.unit,
+        "low": w.low,
+        "high": w.high,
+        "noise": w.noise or None,
+        "group": group,
+    }
 
 
 class Site:
@@ -30,40 +35,84 @@ class Site:
 
     def __init__(self, name: str, title: str, schematic: bool) -> None:
         self.name, self.title, self.with_schematic = name, title, schematic
+        self.schematic = SCHEMATIC
         self.t = T0 + 14 * 3600.0
         self.level, self.stopped, self.stale_since = 2, False, None
         self.faults: list[dict] = []
         self.audit: list[dict] = []
         self.alarms: list[dict] = [
-            self._alarm("a1", -2400.0, 1, "p_hill", "limit_forecast", "Hill pressure forecast to fall below 2 bar within 4 h",
-                        {"probability": 0.31, "threshold": 0.05}),
-            self._alarm("a2", -6300.0, 2, "q_town", "residual", "Town demand above its 99 % band for 40 min",
-                        {"cusum": 9.4, "threshold": 8.0, "nis": 6.1}),
-            self._alarm("a3", -16_000.0, 3, "pump_2", "wear", "Pump 2 draws 4 % more power than its curve", {"ratio": 1.04}),
-        ]  # fmt: skip
+            self._alarm(
+                "a1",
+                -2400.0,
+                1,
+                "p_hill",
+                "limit_forecast",
+                "Hill pressure forecast to fall below 2 bar within 4 h",
+                {"probability": 0.31, "threshold": 0.05},
+            ),
+            self._alarm(
+                "a2",
+                -6300.0,
+                2,
+                "q_town",
+                "residual",
+                "Town demand above its 99 % band for 40 min",
+                {"cusum": 9.4, "threshold": 8.0, "nis": 6.1},
+            ),
+            self._alarm(
+                "a3", -16_000.0, 3, "pump_2", "wear", "Pump 2 draws 4 % more power than its curve", {"ratio": 1.04}
+            ),
+        ]
         self.proposals: list[dict] = [self._proposal("p1", {"pump_2": 0.85, "valve_hill": 72.0})]
         self._note("engine", "start", "", "mirror started")
 
-    def _alarm(self, id_: str, dt: float, priority: int, subject: str, cause: str, summary: str, evidence: dict) -> dict:
-        return {"id": id_, "t": self.t + dt, "cause": cause, "subject": subject, "summary": summary,
-                "priority": priority, "evidence": evidence, "state": "active", "by": None, "note": None}  # fmt: skip
+    def _alarm(
+        self, id_: str, dt: float, priority: int, subject: str, cause: str, summary: str, evidence: dict
+    ) -> dict:
+        return {
+            "id": id_,
+            "t": self.t + dt,
+            "cause": cause,
+            "subject": subject,
+            "summary": summary,
+            "priority": priority,
+            "evidence": evidence,
+            "state": "active",
+            "by": None,
+            "note": None,
+        }
 
     def _proposal(self, id_: str, values: dict) -> dict:
         return {
-            "id": id_, "twin": self.name, "t": self.t, "proposer": "planner", "values": values,
+            "id": id_,
+            "twin": self.name,
+            "t": self.t,
+            "proposer": "planner",
+            "values": values,
             "reason": "Raises hill pressure before the evening peak while the night tariff fills the tank.",
-            "expires": self.t + 5400.0, "status": "pending", "rule": None, "hash": f"h-{id_}",
+            "expires": self.t + 5400.0,
+            "status": "pending",
+            "rule": None,
+            "hash": f"h-{id_}",
             "expected": [
                 {"label": "Energy cost, 6 h", "unit": "EUR", "acting": 41.2, "not_acting": 44.9},
                 {"label": "Lowest hill pressure", "unit": "bar", "acting": 2.36, "not_acting": 1.94},
                 {"label": "Lowest tank level", "unit": "m", "acting": 2.2, "not_acting": 2.41},
             ],
             "risk": [{"limit": "hill pressure < 2 bar", "acting": 0.004, "not_acting": 0.31}],
-        }  # fmt: skip
+        }
 
     def _note(self, actor: str, kind: str, reason: str, subject: str) -> None:
-        self.audit.append({"t": self.t, "kind": kind, "actor": actor, "subject": subject, "reason": reason,
-                           "mac": f"{len(self.audit):08x}"})  # fmt: skip
+        self.audit.append(
+            {
+                "t": self.t,
+                "kind": kind,
+                "actor": actor,
+                "subject": subject,
+                "reason": reason,
+                "mac": f"{len(self.audit):08x}",
+            }
+        )
 
     def tick(self) -> None:
         """One step of event time."""
@@ -75,15 +124,22 @@ class Site:
             if not f["seen"] and self.t > f["t"] + 900.0:
                 f["seen"] = True
                 leak = f["kind"] == "leak"
-                self.alarms.append(self._alarm(
-                    f"a{len(self.alarms) + 1}", 0.0, 1 if leak else 2, "p_hill" if leak else f["where"],
-                    "process_fault" if leak else "sensor_fault",
-                    "Outflow of about 40 m³/h near the hill that no demand explains" if leak
-                    else f"{SENSORS[f['where']].label}: readings disagree with every other sensor",
-                    {"cusum": 11.2, "threshold": 8.0},
-                ))  # fmt: skip
+                self.alarms.append(
+                    self._alarm(
+                        f"a{len(self.alarms) + 1}",
+                        0.0,
+                        1 if leak else 2,
+                        "p_hill" if leak else f["where"],
+                        "process_fault" if leak else "sensor_fault",
+                        "Outflow of about 40 m³/h near the hill that no demand explains"
+                        if leak
+                        else f"{SENSORS[f['where']].label}: readings disagree with every other sensor",
+                        {"cusum": 11.2, "threshold": 8.0},
+                    )
+                )
 
     def describe(self) -> dict:
+        """The definition."""
         faults = [
             {"kind": "leak", "where": ["hill", "north", "centre"], "size": 40.0, "unit": "m^3/h"},
             {"kind": "sensor_bias", "where": list(SENSORS), "size": 0.4, "unit": ""},
@@ -92,20 +148,30 @@ class Site:
             {"kind": "demand_surge", "where": ["hill", "north", "centre"], "size": 60.0, "unit": "m^3/h"},
         ]
         return {
-            "name": self.name, "title": self.title,
-            "doc": "Supply, one tank and two pressure zones.\n\nMass balance of the tank; head losses after Hazen and Williams.",
+            "name": self.name,
+            "title": self.title,
+            "doc": "Supply, one tank and two pressure zones.\n\n"
+            "Mass balance of the tank; head losses after Hazen and Williams.",
             "states": [_signal(n, w, "state") for n, w in STATES.items()],
             "inputs": [_signal(n, w, "input") for n, w in INPUTS.items()],
             "sensors": [_signal(n, w, "sensor") for n, w in SENSORS.items()],
             "parameters": [
-                {"name": n, "label": label, "unit": u, "low": 0.5 * v, "high": 2 * v, "noise": None, "group": "parameter"}
+                {
+                    "name": n,
+                    "label": label,
+                    "unit": u,
+                    "low": 0.5 * v,
+                    "high": 2 * v,
+                    "noise": None,
+                    "group": "parameter",
+                }
                 for n, (label, u, v) in PARAMETERS.items()
             ],
             "margins": [{"name": n, "label": label, "unit": u} for n, (label, u) in MARGINS.items()],
             "tracked": ["roughness"],
-            "schematic": SCHEMATIC if self.with_schematic else None,
+            "schematic": self.schematic if self.with_schematic else None,
             "site": {"faults": faults} if self.with_schematic else None,
-        }  # fmt: skip
+        }
 
     def _sensor(self, name: str, t: float) -> dict:
         w = SENSORS[name]
@@ -121,7 +187,14 @@ class Site:
         elif kind == "sensor_stuck":
             value, health = truth(w, min(f["t"] for f in self.faults)), "suspect"
         wide = 1.96 * (w.noise * 0.55 + 1e-6) * (1.0 if health == "good" else 2.5)
-        return {"value": value, "predicted": mean, "low": mean - wide, "high": mean + wide, "health": health, "age": age}
+        return {
+            "value": value,
+            "predicted": mean,
+            "low": mean - wide,
+            "high": mean + wide,
+            "health": health,
+            "age": age,
+        }
 
     def _state(self, name: str, t: float) -> dict:
         w = STATES[name]
@@ -132,34 +205,59 @@ class Site:
     def _margins(self, t: float) -> dict:
         s = {n: self._sensor(n, t)["predicted"] for n in SENSORS}
         return {
-            "level_low": s["level"] - 1.0, "level_high": 6.0 - s["level"], "p_hill_low": s["p_hill"] - 2.0,
-            "p_north_low": s["p_north"] - 2.0, "power_high": 100.0 - s["power"],
-        }  # fmt: skip
+            "level_low": s["level"] - 1.0,
+            "level_high": 6.0 - s["level"],
+            "p_hill_low": s["p_hill"] - 2.0,
+            "p_north_low": s["p_north"] - 2.0,
+            "power_high": 100.0 - s["power"],
+        }
 
     def frame(self) -> dict:
+        """What is now."""
         alarms = [a for a in self.alarms if a["state"] == "active"]
         worst = min((a["priority"] for a in alarms), default=4)
         return {
-            "type": "frame", "twin": self.name, "t": self.t, "wall": self.t,
+            "type": "frame",
+            "twin": self.name,
+            "t": self.t,
+            "wall": self.t,
             "status": "act" if worst == 1 else "watch" if worst == 2 else "good",
-            "level": self.level, "stopped": self.stopped, "stale": self.stale_since is not None,
+            "level": self.level,
+            "stopped": self.stopped,
+            "stale": self.stale_since is not None,
             "data_age": 0.0 if self.stale_since is None else self.t - self.stale_since,
             "sensors": {n: self._sensor(n, self.t) for n in SENSORS},
             "states": {n: self._state(n, self.t) for n in STATES},
             "inputs": {n: {"value": step_input(w, self.t)} for n, w in INPUTS.items()},
-            "margins": self._margins(self.t), "nis": 1.02, "alarms": self.alarms, "proposals": self.proposals,
-        }  # fmt: skip
+            "margins": self._margins(self.t),
+            "nis": 1.02,
+            "alarms": self.alarms,
+            "proposals": self.proposals,
+        }
 
     def card(self) -> dict:
+        """The row of the fleet page."""
         f = self.frame()
-        figures = [{"label": SENSORS[n].label, "value": f["sensors"][n]["value"], "unit": SENSORS[n].unit}
-                   for n in ("level", "p_hill", "q_town")]  # fmt: skip
+        figures = [
+            {"label": SENSORS[n].label, "value": f["sensors"][n]["value"], "unit": SENSORS[n].unit}
+            for n in ("level", "p_hill", "q_town")
+        ]
         count = sum(a["state"] == "active" for a in self.alarms)
-        return {"name": self.name, "title": self.title, "kind": "water network", "status": f["status"],
-                "health": max(0.2, 1.0 - 0.14 * count), "t": self.t, "data_age": f["data_age"], "alarms": count,
-                "level": self.level, "figures": figures}  # fmt: skip
+        return {
+            "name": self.name,
+            "title": self.title,
+            "kind": "water network",
+            "status": f["status"],
+            "health": max(0.2, 1.0 - 0.14 * count),
+            "t": self.t,
+            "data_age": f["data_age"],
+            "alarms": count,
+            "level": self.level,
+            "figures": figures,
+        }
 
     def history(self, names: list[str], start: float, end: float, points: int) -> dict:
+        """The record of some signals."""
         end = min(end, self.t)
         n = max(2, min(points, int((end - start) / STEP)))
         step = max(STEP, (end - start) / n)
@@ -170,8 +268,12 @@ class Site:
         for name in names:
             if name in SENSORS:
                 rows = [self._sensor(name, t) for t in times]
-                out[name] = {"measured": [r["value"] for r in rows], "mean": [r["predicted"] for r in rows],
-                             "low": [r["low"] for r in rows], "high": [r["high"] for r in rows]}  # fmt: skip
+                out[name] = {
+                    "measured": [r["value"] for r in rows],
+                    "mean": [r["predicted"] for r in rows],
+                    "low": [r["low"] for r in rows],
+                    "high": [r["high"] for r in rows],
+                }
             elif name in STATES:
                 rows = [self._state(name, t) for t in times]
                 out[name] = {k: [r[k] for r in rows] for k in ("mean", "low", "high")}
@@ -180,28 +282,49 @@ class Site:
         return {"t": times, "signals": out}
 
     def forecast(self, hours: float = 12.0, shift: float = 0.0) -> dict:
+        """Quantiles of what comes; `shift` is the effect of acting."""
         times = [self.t + k * hours * 3600.0 / 48 for k in range(49)]
 
         def fan(w: Wave, name: str) -> list[list[float]]:
-            spread = [(0.3 * w.noise + 0.02 * w.swing + 0.25 * w.swing * math.sqrt((t - self.t) / 43_200.0)) for t in times]
-            mid = [truth(w, t) + effect(name, t, self.faults) + shift * w.swing * (1 - math.exp((self.t - t) / 7200.0))
-                   for t in times]  # fmt: skip
+            spread = [
+                (0.3 * w.noise + 0.02 * w.swing + 0.25 * w.swing * math.sqrt((t - self.t) / 43_200.0)) for t in times
+            ]
+            mid = [
+                truth(w, t) + effect(name, t, self.faults) + shift * w.swing * (1 - math.exp((self.t - t) / 7200.0))
+                for t in times
+            ]
             return [[m + z * s for m, s in zip(mid, spread, strict=True)] for z in Z]
 
         sensors = {n: fan(w, n) for n, w in SENSORS.items()}
-        offset = {"level_low": ("level", 1, -1.0), "level_high": ("level", -1, 6.0), "p_hill_low": ("p_hill", 1, -2.0),
-                  "p_north_low": ("p_north", 1, -2.0), "power_high": ("power", -1, 100.0)}  # fmt: skip
-        margins = {m: [[s * v + c for v in row] for row in sensors[n][:: s]] for m, (n, s, c) in offset.items()}
+        offset = {
+            "level_low": ("level", 1, -1.0),
+            "level_high": ("level", -1, 6.0),
+            "p_hill_low": ("p_hill", 1, -2.0),
+            "p_north_low": ("p_north", 1, -2.0),
+            "power_high": ("power", -1, 100.0),
+        }
+        margins = {m: [[s * v + c for v in row] for row in sensors[n][::s]] for m, (n, s, c) in offset.items()}
         p_hill = max(0.01, min(0.97, 0.31 + (0.3 if self.faults else 0.0) - shift))
         return {
-            "type": "forecast", "twin": self.name, "t0": self.t, "times": times, "levels": LEVELS,
-            "states": {n: fan(w, n) for n, w in STATES.items()}, "sensors": sensors, "margins": margins,
+            "type": "forecast",
+            "twin": self.name,
+            "t0": self.t,
+            "times": times,
+            "levels": LEVELS,
+            "states": {n: fan(w, n) for n, w in STATES.items()},
+            "sensors": sensors,
+            "margins": margins,
             "plan": {n: [step_input(w, t) for t in times] for n, w in INPUTS.items()},
             "crossings": [
-                {"margin": "p_hill_low", "probability": p_hill, "t_median": self.t + 14_800.0, "t_early": self.t + 11_000.0},
+                {
+                    "margin": "p_hill_low",
+                    "probability": p_hill,
+                    "t_median": self.t + 14_800.0,
+                    "t_early": self.t + 11_000.0,
+                },
                 {"margin": "level_low", "probability": 0.02, "t_median": None, "t_early": self.t + 30_000.0},
             ],
-        }  # fmt: skip
+        }
 
     def _find(self, items: list[dict], id_: str) -> dict:
         for item in items:
@@ -256,20 +379,28 @@ class Site:
         raise Refused("unknown-capability", f"There is no capability {capability!r}.", "See the API page.")
 
     def answer(self, question: str) -> dict:
+        """A canned answer that repeats the question."""
         s = self._sensor("p_hill", self.t)
         return {
-            "answer": "Pressure hill is 2.61 bar and is forecast to fall below 2 bar with 31 % probability, most likely at "
-            f"18:06. The evening demand drives it. (You asked: {question})",
+            "answer": "Pressure hill is 2.61 bar and is forecast to fall below 2 bar with 31 % probability, "
+            f"most likely at 18:06. The evening demand drives it. (You asked: {question})",
             "used": [{"capability": "observe", "params": {}}, {"capability": "forecast", "params": {"hours": 12}}],
-            "facts": [{"label": "Pressure hill", "value": s["value"], "unit": "bar"},
-                      {"label": "Risk below 2 bar", "value": 0.31, "unit": ""}],
-        }  # fmt: skip
+            "facts": [
+                {"label": "Pressure hill", "value": s["value"], "unit": "bar"},
+                {"label": "Risk below 2 bar", "value": 0.31, "unit": ""},
+            ],
+        }
 
     def explain(self, id_: str) -> dict:
+        """Why an alarm fired."""
         a = self._find(self.alarms, id_)
         return {
-            "id": id_, "text": f"{a['summary']}. The readings of the last 40 minutes moved the belief by 2.4 standard deviations.",
+            "id": id_,
+            "text": f"{a['summary']}. The last 40 minutes moved the belief by 2.4 standard deviations.",
             "facts": [{"label": k, "value": v, "unit": ""} for k, v in a["evidence"].items()],
-            "chain": [{"id": "f-881", "kind": "forecast", "t": a["t"]}, {"id": "b-9120", "kind": "belief", "t": a["t"]},
-                      {"id": "r-9120", "kind": "readings", "t": a["t"]}],
-        }  # fmt: skip
+            "chain": [
+                {"id": "f-881", "kind": "forecast", "t": a["t"]},
+                {"id": "b-9120", "kind": "belief", "t": a["t"]},
+                {"id": "r-9120", "kind": "readings", "t": a["t"]},
+            ],
+        }

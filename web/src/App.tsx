@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { Autonomy } from "./panels/Autonomy.tsx";
 import { Fleet } from "./pages/Fleet.tsx";
 import { Login } from "./pages/Login.tsx";
-import { Twin } from "./pages/Twin.tsx";
+import { Tabs, Twin } from "./pages/Twin.tsx";
 import { StatusMark } from "./parts/icons.tsx";
 import { Banner, Top } from "./parts/Top.tsx";
 import { openFleet, type FleetSession } from "./state/fleet.ts";
@@ -37,6 +37,7 @@ function TwinPage({ session }: { session: TwinSession }) {
     <>
       <Top
         crumb={<><a href="#/fleet">Fleet</a><span aria-hidden="true">/</span><h1 aria-current="page">{title}</h1>{frame && <StatusMark status={frame.status} />}</>}
+        tabs={describe && <Tabs describe={describe} />}
         t={frame?.t ?? null}
         state={state}
       >

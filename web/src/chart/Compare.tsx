@@ -5,23 +5,24 @@ import type { ForecastOut, Num, Signal } from "../api/types.ts";
 import { unit } from "../format/unit.ts";
 import { useStore } from "../state/store.ts";
 import { theme } from "../state/theme.ts";
-import { fanOf } from "./assemble.ts";
+import { fanOf, type Fan } from "./assemble.ts";
 import { TIME_STEPS, timeLabels, valueLabels, valueRange } from "./axis.ts";
 import { readInk } from "./ink.ts";
 import { drawLimits } from "./marks.ts";
 
 const FONT = '11px "Inter Variable", system-ui, sans-serif';
 
-export function Compare({ signal, acting, notActing }: { signal: Signal; acting: ForecastOut; notActing: ForecastOut }) {
+export function Compare({ signal, acting, notActing }: { signal: Signal; acting: ForecastOut | null; notActing: ForecastOut }) {
   const host = useRef<HTMLDivElement>(null);
   const shade = useStore(theme);
   useEffect(() => {
     const where = host.current;
-    const [a, b] = [fanOf(acting, signal.name), fanOf(notActing, signal.name)];
-    if (!where || !a || !b) return undefined;
+    const b = fanOf(notActing, signal.name);
+    const a = fanOf(acting, signal.name);
+    if (!where || !b) return undefined;
     const ink = readInk();
-    const q = (fan: { q: Num[][] }, k: number): Num[] => fan.q[k] ?? [];
-    const data = [a.t, q(b, 0), q(b, 2), q(b, 4), q(a, 0), q(a, 2), q(a, 4)] as unknown as uPlot.AlignedData;
+    const q = (fan: Fan | null, k: number): Num[] => fan?.q[k] ?? b.t.map(() => null);
+    const data = [b.t, q(b, 0), q(b, 2), q(b, 4), q(a, 0), q(a, 2), q(a, 4)] as unknown as uPlot.AlignedData;
     const axis = { stroke: ink.text, font: FONT, ticks: { show: false }, grid: { stroke: ink.grid, width: 1 } };
     const quiet = { points: { show: false }, width: 0 };
     const plot = new uPlot(

@@ -1,9 +1,9 @@
 // One signal over time: heading with the present value, the plot, and a line that reads the cursor.
 import { useEffect, useRef } from "preact/hooks";
 import type uPlot from "uplot";
-import type { Frame, Num, Signal } from "../api/types.ts";
+import type { ForecastOut, Frame, Num, Signal } from "../api/types.ts";
 import { clock, date } from "../format/time.ts";
-import { number, scaleOf } from "../format/number.ts";
+import { show } from "../format/number.ts";
 import { unit } from "../format/unit.ts";
 import { healthWord } from "../parts/icons.tsx";
 import { twinLink } from "../state/route.ts";
@@ -43,7 +43,7 @@ export function nowOf(frame: Frame | null, kind: Kind, name: string): Now {
 
 function readout(table: Table, k: number, signal: Signal, showDate: boolean): string {
   const at = (column: number) => (table[column]?.[k] as Num | undefined) ?? null;
-  const say = (v: Num) => number(v, scaleOf(signal, v));
+  const say = (v: Num) => show(signal, v);
   const t = at(T);
   if (t === null) return "";
   const parts = [showDate ? `${date(t).slice(5)} ${clock(t)}` : clock(t)];
@@ -56,18 +56,28 @@ function readout(table: Table, k: number, signal: Signal, showDate: boolean): st
   return parts.join("  ·  ");
 }
 
+/** The next planned change of an input: `plan: 0.60 at 21:00`. */
+function nextMove(forecast: ForecastOut | null, signal: Signal, frame: Frame | null): string {
+  const plan = forecast?.plan[signal.name];
+  if (!forecast || !plan || !frame) return "";
+  const now = show(signal, frame.inputs[signal.name]?.value);
+  const k = plan.findIndex((v, i) => (forecast.times[i] as number) > frame.t && show(signal, v) !== now);
+  if (k < 0) return "plan: hold";
+  return `plan: ${show(signal, plan[k])} ${unit(signal.unit)} at ${clock(forecast.times[k] as number).slice(0, 5)}`;
+}
+
 function Head(props: { session: TwinSession; signal: Signal; kind: Kind; linked: boolean }) {
   const { session, signal, kind } = props;
   const now = nowOf(useStore(session.frame), kind, signal.name);
   return (
     <header class="trend-head">
-      <h3>
-        {props.linked ? <a href={twinLink(session.name, "signal", signal.name)}>{signal.label}</a> : signal.label}
-      </h3>
+      {props.linked
+        ? <h3><a href={twinLink(session.name, "signal", signal.name)}>{signal.label}</a></h3>
+        : <h2>{signal.label}</h2>}
       {now.word && <span class="tag watch">{now.word}</span>}
       <span class="trend-value" title={now.word ? "Estimate: the sensor is not used" : undefined}>
         {now.word === "sensor suspect" || now.word === "stale" || now.word === "no value" ? <i>est. </i> : null}
-        <b>{number(now.value, scaleOf(signal, now.value))}</b> {unit(signal.unit)}
+        <b>{show(signal, now.value)}</b> {unit(signal.unit)}
       </span>
     </header>
   );
@@ -89,14 +99,20 @@ export function Trend(props: { session: TwinSession; signal: Signal; kind: Kind;
     const idle = () => {
       if (hovering || !line.current) return;
       const f = session.frame.get();
+      if (kind === "input") {
+        line.current.textContent = nextMove(session.forecast.get(), signal, f);
+        return;
+      }
       const n = nowOf(f, kind, signal.name);
-      const say = (v: Num) => number(v, scaleOf(signal, v));
+      const say = (v: Num) => show(signal, v);
       const s = kind === "sensor" ? f?.sensors[signal.name] : undefined;
       const mid = s ? s.predicted : n.value;
       line.current.textContent = n.low === null ? "" : `estimate ${say(mid)} (95 %: ${say(n.low)} to ${say(n.high)})`;
     };
 
+    let seen = true;
     const draw = throttled(() => {
+      if (!seen) return;
       const width = where.clientWidth;
       const height = where.clientHeight;
       if (width < 40 || height < 40) return;
@@ -158,10 +174,17 @@ export function Trend(props: { session: TwinSession; signal: Signal; kind: Kind;
       draw.ask();
     });
     resized.observe(where);
+    const sight = new IntersectionObserver((entries) => {
+      seen = entries.at(-1)?.isIntersecting ?? true; // charts out of sight are not drawn
+      if (seen) draw.ask();
+    });
+    sight.observe(where);
+    void document.fonts.ready.then(draw.ask); // the axis labels are drawn in the shipped font
     const stops = [session.frame, session.track, session.view, session.forecast].map((s) => (s as { watch(l: () => void): () => void }).watch(draw.ask));
     draw.ask();
     return () => {
       resized.disconnect();
+      sight.disconnect();
       stops.forEach((stop) => stop());
       draw.stop();
       plot?.destroy();

@@ -15,6 +15,7 @@ export const F_MID = 7; // 50 %
 export const F_UPPER = 8; // 75 %
 export const F_HIGH = 9; // 97.5 %
 const WIDTH = 10;
+const GAP = 10; // typical steps without a row that make a gap
 const FAN: readonly number[] = [0.025, 0.25, 0.5, 0.75, 0.975];
 
 export type Table = [number[], ...Num[][]];
@@ -57,6 +58,11 @@ function interpolate(t: readonly number[], v: readonly Num[], at: number): Num {
   return t1 > t0 ? left + ((right - left) * (at - t0)) / (t1 - t0) : right;
 }
 
+function typicalStep(t: readonly number[], shown: readonly number[]): number {
+  const steps = shown.slice(1).map((i, k) => (t[i] as number) - (t[shown[k] as number] as number)).sort((a, b) => a - b);
+  return steps[steps.length >> 1] ?? Infinity;
+}
+
 /** The table of one signal over [min, max]. The fan starts at the newest belief. */
 export function assemble(
   track: Track,
@@ -79,7 +85,13 @@ export function assemble(
   };
   if (c) {
     const guide = c.measured.some((v) => v !== null) ? c.measured : c.mean;
-    for (const i of rows(track.t, guide, min, max, pixels)) {
+    const shown = rows(track.t, guide, min, max, pixels);
+    const longest = Math.max(GAP * typicalStep(track.t, shown), (GAP * (max - min)) / pixels);
+    let before = Infinity;
+    for (const i of shown) {
+      const t = track.t[i] as number;
+      if (t - before > longest) add((t + before) / 2, MEASURED, []); // no line across a silence
+      before = t;
       add(track.t[i] as number, MEASURED, [c.measured[i] ?? null, c.mean[i] ?? null, c.low[i] ?? null, c.high[i] ?? null]);
     }
   }

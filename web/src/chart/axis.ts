@@ -17,7 +17,8 @@ export function timeLabels(splits: readonly number[], step: number): string[] {
 }
 
 export function valueLabels(splits: readonly (number | null)[], step: number): string[] {
-  const places = Math.max(0, Math.min(6, Math.ceil(-Math.log10(step) - 1e-9)));
+  let places = 0;
+  while (places < 6 && Math.abs(step * 10 ** places - Math.round(step * 10 ** places)) > 1e-6) places += 1;
   return splits.map((v) => (v === null ? "" : Math.abs(v) >= 1e5 ? v.toExponential(1) : fixed(v, places)));
 }
 

@@ -30,7 +30,7 @@ function series(spec: PlotSpec): uPlot.Series[] {
   const quiet = { points: { show: false }, width: 0 };
   return [
     {},
-    { paths: () => null, points: { show: true, size: 3.5, width: 0, fill: ink.dot, stroke: ink.dot } },
+    { paths: () => null, points: { show: true, size: 3, width: 0, fill: ink.dot, stroke: ink.dot } },
     { stroke: ink.estimate, width: 1.75, points: { show: false }, spanGaps: false, paths },
     quiet,
     quiet,
@@ -64,7 +64,7 @@ export function makePlot(spec: PlotSpec, data: uPlot.AlignedData, where: HTMLEle
       },
       axes: [
         { ...axis, size: 26, gap: 6, space: 64, incrs: TIME_STEPS, values: (_u, s, _i, _sp, step) => timeLabels(s, step) },
-        { ...axis, size: 48, gap: 6, space: 34, values: (_u, s, _i, _sp, step) => valueLabels(s, step) },
+        { ...axis, size: 46, gap: 6, space: 28, values: (_u, s, _i, _sp, step) => valueLabels(s, step) },
       ],
       cursor: {
         sync: { key: spec.syncKey, setSeries: false, filters: { pub: shared, sub: shared } },

@@ -20,6 +20,12 @@ export function number(value: number | null | undefined, scale?: number): string
   return fixed(value, decimals(size));
 }
 
+/** A stated constant: up to four digits, no padding. */
+export function plain(value: number | null | undefined): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  return String(Number(value.toPrecision(4))).replace("-", MINUS);
+}
+
 export function percent(probability: number | null | undefined): string {
   if (probability === null || probability === undefined) return "–";
   const p = 100 * probability;
@@ -28,9 +34,27 @@ export function percent(probability: number | null | undefined): string {
   return `${p.toFixed(0)} %`;
 }
 
-/** A typical size of a signal, so that its values keep one number of decimals. */
-export function scaleOf(signal: { low: number | null; high: number | null }, value: number | null): number {
+export interface Scale {
+  low: number | null;
+  high: number | null;
+  noise: number | null;
+}
+
+/** Decimals of one signal, the same from tick to tick: three digits of its range, or as fine as half its noise. */
+export function placesOf(signal: Scale): number | null {
   const sizes = [signal.low, signal.high].filter((v): v is number => v !== null && v !== 0).map(Math.abs);
-  const span = sizes.length ? Math.max(...sizes) : Math.abs(value ?? 1);
-  return Math.min(span, Math.max(Math.abs(value ?? span), span / 10)) || 1;
+  if (!sizes.length) return signal.noise ? Math.max(0, Math.min(6, Math.ceil(-Math.log10(signal.noise / 2)))) : null;
+  const span = Math.max(...sizes);
+  if (span >= 1e6 || span < 1e-4) return null;
+  const coarse = decimals(span);
+  if (!signal.noise) return coarse;
+  const fine = Math.ceil(-Math.log10(signal.noise / 2) - 1e-9);
+  return Math.max(coarse, Math.min(coarse + 2, fine));
+}
+
+/** A value of one signal. */
+export function show(signal: Scale | undefined, value: number | null | undefined): string {
+  const places = signal ? placesOf(signal) : null;
+  if (places === null || value === null || value === undefined || !Number.isFinite(value)) return number(value);
+  return fixed(value, places);
 }

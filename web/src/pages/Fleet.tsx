@@ -15,6 +15,21 @@ import { arrange, figureColumns, type Column } from "./fleetTable.ts";
 
 const STATUSES: Status[] = ["act", "watch", "good"];
 
+function Figures({ card, columns }: { card: TwinCard; columns: string[] }) {
+  const own = card.figures.filter((f) => !columns.includes(f.label));
+  if (columns.length === 0 || own.length === card.figures.length) {
+    return (
+      <td class="c-figure" colSpan={Math.max(1, columns.length)}>
+        {card.figures.map((f) => <span key={f.label} class="own">{f.label} <b>{number(f.value)}</b> <small>{unit(f.unit)}</small></span>)}
+      </td>
+    );
+  }
+  return columns.map((label) => {
+    const f = card.figures.find((x) => x.label === label);
+    return <td key={label} class="num c-figure">{f ? <>{number(f.value)} <small>{unit(f.unit)}</small></> : "–"}</td>;
+  });
+}
+
 function Row({ card, figures, row }: { card: TwinCard; figures: string[]; row: number }) {
   return (
     <tr aria-rowindex={row + 2} class={card.status}>
@@ -27,10 +42,7 @@ function Row({ card, figures, row }: { card: TwinCard; figures: string[]; row: n
         </svg>
         {(100 * card.health).toFixed(0)} %
       </td>
-      {figures.map((label) => {
-        const f = card.figures.find((x) => x.label === label);
-        return <td key={label} class="num c-figure" data-label={label}>{f ? <>{number(f.value)} <small>{unit(f.unit)}</small></> : "–"}</td>;
-      })}
+      <Figures card={card} columns={figures} />
       <td class="num c-alarms" data-label="Alarms">{card.alarms || "–"}</td>
       <td class="c-level"><LevelSteps level={card.level} /> L{card.level}</td>
       <td class="num c-age" data-label="Data age" title={`Data up to ${stamp(card.t)} UTC`}>{span(card.data_age)}</td>
@@ -90,12 +102,13 @@ export function Fleet({ session }: { session: FleetSession }) {
     );
   };
 
+  const labels = [...new Set(cards.flatMap((c) => c.figures.map((f) => f.label)))];
   const file = () =>
     csv([
-      ["name", "title", "kind", "status", "health", "alarms", "level", "time_utc", "data_age_s", ...figures],
+      ["name", "title", "kind", "status", "health", "alarms", "level", "time_utc", "data_age_s", ...labels],
       ...cards.map((c) => [
         c.name, c.title, c.kind, c.status, c.health, c.alarms, c.level, stamp(c.t), c.data_age,
-        ...figures.map((label) => c.figures.find((f) => f.label === label)?.value),
+        ...labels.map((label) => c.figures.find((f) => f.label === label)?.value),
       ]),
     ]);
 
@@ -121,13 +134,14 @@ export function Fleet({ session }: { session: FleetSession }) {
             <tr>
               {head("Twin", "title", "c-name")}{head("Status", "status", "c-status")}{head("Health", "health", "c-health")}
               {figures.map((label) => <th key={label} scope="col" class="num c-figure">{label}</th>)}
+              {figures.length === 0 && <th scope="col" class="c-figure">Key figures</th>}
               {head("Alarms", "alarms", "num c-alarms")}{head("Level", "level", "c-level")}{head("Data age", "data_age", "num c-age")}
             </tr>
           </thead>
           <tbody>
-            {rows.first > 0 && <tr class="spacer" style={{ height: `${rows.first * rows.height}px` }}><td colSpan={6 + figures.length} /></tr>}
+            {rows.first > 0 && <tr class="spacer" style={{ height: `${rows.first * rows.height}px` }}><td colSpan={6 + Math.max(1, figures.length)} /></tr>}
             {cards.slice(rows.first, rows.last).map((c, k) => <Row key={c.name} card={c} figures={figures} row={rows.first + k} />)}
-            {rows.last < cards.length && <tr class="spacer" style={{ height: `${(cards.length - rows.last) * rows.height}px` }}><td colSpan={6 + figures.length} /></tr>}
+            {rows.last < cards.length && <tr class="spacer" style={{ height: `${(cards.length - rows.last) * rows.height}px` }}><td colSpan={6 + Math.max(1, figures.length)} /></tr>}
           </tbody>
         </table>
         {all && cards.length === 0 && <p class="empty">No twin matches.</p>}

@@ -2,7 +2,7 @@
 import type { Describe } from "../api/types.ts";
 import { Trend } from "../chart/Trend.tsx";
 import { stamp } from "../format/time.ts";
-import { number, scaleOf } from "../format/number.ts";
+import { plain, show } from "../format/number.ts";
 import { unit } from "../format/unit.ts";
 import { span } from "../format/time.ts";
 import { Card } from "../parts/Card.tsx";
@@ -23,7 +23,7 @@ export function Signal({ session, describe, name }: { session: TwinSession; desc
   const order = [...known.keys()];
   const place = order.indexOf(name);
   const near = (by: number) => order[(place + by + order.length) % order.length] ?? name;
-  const say = (v: number | null | undefined) => `${number(v, scaleOf(signal, v ?? null))} ${unit(signal.unit)}`;
+  const say = (v: number | null | undefined) => `${show(signal, v)} ${unit(signal.unit)}`;
   const file = () => {
     const track = session.track.get();
     const c = track.signals.get(name);
@@ -38,7 +38,7 @@ export function Signal({ session, describe, name }: { session: TwinSession; desc
     facts.push(["Measured", say(sensor.value)], ["Predicted", `${say(sensor.predicted)} (95 %: ${say(sensor.low)} to ${say(sensor.high)})`]);
     facts.push(["Quality", healthWord(sensor.health) || "good"], ["Age of the value", span(sensor.age)]);
   }
-  if (signal.noise !== null) facts.push(["Stated noise", `${number(signal.noise)} ${unit(signal.unit)}`]);
+  if (signal.noise !== null) facts.push(["Stated noise", `${plain(signal.noise)} ${unit(signal.unit)}`]);
   return (
     <div class="signal-page">
       <div class="signal-nav">

@@ -41,7 +41,9 @@ function Main({ session, describe, tab, item }: { session: TwinSession; describe
   if (tab === "alarms") return <AlarmLog session={session} />;
   if (tab === "audit") return <Audit session={session} />;
   if (tab === "definition") return <Definition session={session} describe={describe} />;
-  if (tab === "faults" && describe.site) return <Faults session={session} kinds={describe.site.faults} />;
+  if (tab === "faults" && describe.site) {
+    return <><Faults session={session} kinds={describe.site.faults} /><Trends session={session} describe={describe} /></>;
+  }
   if (tab === "signal") return <Signal session={session} describe={describe} name={item} />;
   return (
     <>
@@ -51,6 +53,17 @@ function Main({ session, describe, tab, item }: { session: TwinSession; describe
       </div>
       <Trends session={session} describe={describe} />
     </>
+  );
+}
+
+export function Tabs({ describe }: { describe: Describe }) {
+  const { tab } = useStore(route);
+  return (
+    <nav class="tabs" aria-label={`Pages of ${describe.title}`}>
+      {tabsOf(describe).map((t) => (
+        <a key={t.id} href={twinLink(describe.name, t.id === "live" ? "" : t.id)} aria-current={tab === t.id || (tab === "signal" && t.id === "live") ? "page" : undefined}>{t.word}</a>
+      ))}
+    </nav>
   );
 }
 
@@ -65,23 +78,17 @@ export function Twin({ session }: { session: TwinSession }) {
       </main>
     );
   }
-  const live = tab === "live" || tab === "signal";
+  const live = tab === "live" || tab === "signal" || tab === "faults";
   return (
     <main class="twin" id="main">
-      <div class="subbar">
-        <nav class="tabs" aria-label={`Pages of ${describe.title}`}>
-          {tabsOf(describe).map((t) => (
-            <a key={t.id} href={twinLink(session.name, t.id === "live" ? "" : t.id)} aria-current={tab === t.id ? "page" : undefined}>{t.word}</a>
-          ))}
-        </nav>
-        {live && (
-          <div class="live-tools">
-            <Legend />
-            {tab === "live" && <ShowTools />}
-            <TimeTools session={session} />
-          </div>
-        )}
-      </div>
+      {live && (
+        <div class="subbar">
+          <Legend />
+          <span class="grow" />
+          {tab !== "signal" && <ShowTools />}
+          <TimeTools session={session} />
+        </div>
+      )}
       <div class="columns">
         <div class="work"><Main session={session} describe={describe} tab={tab} item={item} /></div>
         <div class="rail">

@@ -32,9 +32,9 @@ export function arrange(cards: readonly TwinCard[], words: string, only: Status 
   return kept.sort((a, b) => (down ? -order(a, b) : order(a, b)) || worst(a, b));
 }
 
-/** The figure labels that most twins share get a column each. */
+/** The figure labels that at least half of the twins share get a column each; other figures are written in one cell. */
 export function figureColumns(cards: readonly TwinCard[]): string[] {
   const seen = new Map<string, number>();
   for (const c of cards) for (const f of c.figures) seen.set(f.label, (seen.get(f.label) ?? 0) + 1);
-  return [...seen].sort((a, b) => b[1] - a[1]).slice(0, MOST_FIGURES).map(([label]) => label);
+  return [...seen].filter(([, n]) => 2 * n >= cards.length).sort((a, b) => b[1] - a[1]).slice(0, MOST_FIGURES).map(([label]) => label);
 }

@@ -1,7 +1,7 @@
 // Alarms by priority; each opens to its evidence, its explanation, and acknowledge or shelve.
 import { useState } from "preact/hooks";
 import { query } from "../api/client.ts";
-import type { Alarm, Explanation } from "../api/types.ts";
+import type { Alarm, Describe, Explanation } from "../api/types.ts";
 import { span, when } from "../format/time.ts";
 import { number } from "../format/number.ts";
 import { unit } from "../format/unit.ts";
@@ -16,6 +16,10 @@ const ORDER: Record<Alarm["state"], number> = { active: 0, acknowledged: 1, shel
 
 export function sorted(alarms: readonly Alarm[]): Alarm[] {
   return [...alarms].sort((a, b) => ORDER[a.state] - ORDER[b.state] || a.priority - b.priority || b.t - a.t);
+}
+
+function labelOf(d: Describe, name: string): string | undefined {
+  return [...d.sensors, ...d.states, ...d.inputs, ...d.margins].find((s) => s.name === name)?.label;
 }
 
 const words = (key: string) => key.replaceAll("_", " ");
@@ -83,8 +87,8 @@ function Details({ session, alarm }: { session: TwinSession; alarm: Alarm }) {
 export function AlarmRow({ session, alarm, now }: { session: TwinSession; alarm: Alarm; now: number }) {
   const [open, setOpen] = useState(false);
   const action = useAction();
-  const signal = session.describe.get();
-  const label = [...(signal?.sensors ?? []), ...(signal?.states ?? [])].find((s) => s.name === alarm.subject)?.label ?? alarm.subject;
+  const d = session.describe.get();
+  const label = (d && labelOf(d, alarm.subject)) ?? alarm.subject;
   return (
     <li class={`alarm ${alarm.state}`}>
       <div class="alarm-row">
@@ -100,7 +104,7 @@ export function AlarmRow({ session, alarm, now }: { session: TwinSession; alarm:
           <button
             type="button"
             disabled={action.busy}
-            aria-label={`Acknowledge: ${alarm.summary}`}
+            aria-label={`Ack: ${alarm.summary}`}
             onClick={() => action.run(() => session.send("acknowledge", { id: alarm.id, note: "" }))}
           >
             Ack

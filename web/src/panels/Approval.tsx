@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import type { Describe, Frame, Num, Proposal } from "../api/types.ts";
 import { clockShort, span, when } from "../format/time.ts";
-import { number, percent, scaleOf } from "../format/number.ts";
+import { number, percent, show } from "../format/number.ts";
 import { unit } from "../format/unit.ts";
 import { Card } from "../parts/Card.tsx";
 import { Refusal } from "../parts/Refusal.tsx";
@@ -18,13 +18,12 @@ function Values({ p, frame, describe }: { p: Proposal; frame: Frame; describe: D
       {Object.entries(p.values).map(([name, value]) => {
         const signal = describe.inputs.find((s) => s.name === name);
         const now = frame.inputs[name]?.value ?? null;
-        const scale = signal ? scaleOf(signal, value) : value;
         return (
           <li key={name}>
             <span>{signal?.label ?? name}</span>
-            <span class="was">{number(now, scale)}</span>
+            <span class="was">{show(signal, now)}</span>
             <span aria-label="to">→</span>
-            <b>{number(value, scale)} {unit(signal?.unit)}</b>
+            <b>{show(signal, value)} {unit(signal?.unit)}</b>
           </li>
         );
       })}
@@ -118,7 +117,7 @@ export function Approval({ session }: { session: TwinSession }) {
           <b>Last proposal {last.status}</b>
           {last.rule ? ` (${last.rule})` : ""}: {Object.entries(last.values).map(([name, v]) => {
             const s = describe.inputs.find((i) => i.name === name);
-            return `${s?.label ?? name} ${number(v, s ? scaleOf(s, v) : v)} ${unit(s?.unit)}`;
+            return `${s?.label ?? name} ${show(s, v)} ${unit(s?.unit)}`.trim();
           }).join(", ")} · {when(last.t, frame.t)}
         </p>
       )}

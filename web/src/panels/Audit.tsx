@@ -43,7 +43,7 @@ export function Audit({ session }: { session: TwinSession }) {
       }
     >
       <Refusal error={action.error} />
-      <div class="table-scroll" tabIndex={0} role="region" aria-label="Audit records">
+      <div class="table-scroll" tabIndex={0} role="group" aria-label="Audit records">
         <table>
           <thead><tr>{columns.map((k) => <th key={k} scope="col">{k}</th>)}</tr></thead>
           <tbody>

@@ -95,8 +95,8 @@ export function Autonomy({ session }: { session: TwinSession }) {
   const close = () => setOpen("");
   return (
     <div class="autonomy">
-      <button type="button" class="level" onClick={() => setOpen("level")} aria-label={`Autonomy level ${frame.level}, ${levelWord(frame.level)}. Change`}>
-        <LevelSteps level={frame.level} /> L{frame.level} <span class="wide">{levelWord(frame.level)}</span>
+      <button type="button" class="level" onClick={() => setOpen("level")}>
+        <LevelSteps level={frame.level} /><span class="sr">Autonomy level</span> L{frame.level} <span class="wide">{levelWord(frame.level)}</span>
       </button>
       <button type="button" class={`stop${frame.stopped ? " latched" : ""}`} onClick={() => setOpen("stop")}>
         <Icon name="stop" /> {frame.stopped ? "Stopped" : "Stop"}

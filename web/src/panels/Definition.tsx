@@ -1,7 +1,7 @@
 // The twin's own definition, as served by `describe`.
 import type { Describe, Frame, Signal } from "../api/types.ts";
 import { nowOf, type Kind } from "../chart/Trend.tsx";
-import { number, scaleOf } from "../format/number.ts";
+import { plain, show } from "../format/number.ts";
 import { unit } from "../format/unit.ts";
 import { Card } from "../parts/Card.tsx";
 import { useStore } from "../state/store.ts";
@@ -12,7 +12,7 @@ function Signals(props: { session: TwinSession; title: string; kind: Kind | null
   if (!props.signals.length) return null;
   return (
     <Card title={props.title}>
-      <div class="table-scroll" tabIndex={0} role="region" aria-label={props.title}>
+      <div class="table-scroll" tabIndex={0} role="group" aria-label={props.title}>
         <table>
           <thead>
             <tr>
@@ -29,8 +29,8 @@ function Signals(props: { session: TwinSession; title: string; kind: Kind | null
                   <td>{props.kind ? <a href={twinLink(props.session.name, "signal", s.name)}>{s.name}</a> : s.name}</td>
                   <td>{s.label}{props.tracked.includes(s.name) && <span class="tag">tracked</span>}</td>
                   <td>{unit(s.unit)}</td>
-                  {props.kind && <td class="num">{number(value, scaleOf(s, value))}</td>}
-                  <td class="num">{number(s.low)}</td><td class="num">{number(s.high)}</td><td class="num">{number(s.noise)}</td>
+                  {props.kind && <td class="num">{show(s, value)}</td>}
+                  <td class="num">{plain(s.low)}</td><td class="num">{plain(s.high)}</td><td class="num">{plain(s.noise)}</td>
                 </tr>
               );
             })}

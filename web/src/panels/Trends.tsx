@@ -16,7 +16,8 @@ type Show = (typeof SHOWS)[number];
 export function shownSignals(d: Describe, show: Show): Shown[] {
   const as = (signals: Signal[], kind: Kind): Shown[] => signals.map((signal) => ({ signal, kind }));
   const measured = new Set(d.sensors.map((s) => s.name));
-  const hidden = d.states.filter((s) => !measured.has(s.name));
+  const tracked = d.parameters.filter((p) => d.tracked.includes(p.name));
+  const hidden = [...d.states, ...tracked].filter((s) => !measured.has(s.name));
   if (show === "sensors") return as(d.sensors, "sensor");
   if (show === "states") return as(hidden, "state");
   if (show === "inputs") return as(d.inputs, "input");

@@ -1,13 +1,14 @@
 // Try inputs on the twin before anybody tries them on the asset; a good trial becomes a proposal.
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import type { Describe, ForecastOut, Proposal } from "../api/types.ts";
 import { Compare } from "../chart/Compare.tsx";
 import { Legend } from "../chart/Legend.tsx";
-import { number, percent, scaleOf } from "../format/number.ts";
+import { percent, plain } from "../format/number.ts";
 import { unit } from "../format/unit.ts";
 import { Card } from "../parts/Card.tsx";
 import { Refusal } from "../parts/Refusal.tsx";
 import { useAction } from "../parts/useAction.ts";
+import { useStore } from "../state/store.ts";
 import { twinLink } from "../state/route.ts";
 import type { TwinSession } from "../state/twin.ts";
 
@@ -50,6 +51,10 @@ export function WhatIf({ session, describe }: { session: TwinSession; describe: 
   const [trial, setTrial] = useState<Trial | null>(null);
   const [said, setSaid] = useState("");
   const action = useAction();
+  const forecast = useStore(session.forecast);
+  const opened = useRef<ForecastOut | null>(null); // the forecast at opening stands still under the reader's eyes
+  opened.current ??= forecast;
+  const basis = trial?.not_acting ?? opened.current;
   const body = () => ({
     values: Object.fromEntries(Object.entries(values).map(([k, v]) => [k, Number(v)])),
     hours: Number(hours),
@@ -70,7 +75,7 @@ export function WhatIf({ session, describe }: { session: TwinSession; describe: 
         >
           {describe.inputs.map((s) => (
             <label key={s.name} class="field">
-              <span>{s.label} {s.unit && <small>({unit(s.unit)}{s.low !== null && s.high !== null ? `, ${number(s.low, scaleOf(s, s.low))} to ${number(s.high, scaleOf(s, s.high))}` : ""})</small>}</span>
+              <span>{s.label} {s.low !== null && s.high !== null && <small>({`${plain(s.low)} to ${plain(s.high)} ${unit(s.unit)}`.trim()})</small>}</span>
               <input
                 type="number"
                 step="any"
@@ -117,17 +122,17 @@ export function WhatIf({ session, describe }: { session: TwinSession; describe: 
         <Refusal error={action.error} />
       </Card>
       <div>
-        {trial ? (
+        {basis ? (
           <>
-            <Legend compare />
+            <div class="whatif-head"><Legend compare />{!trial && <span class="quiet">Try inputs to see the line for acting. Nothing is sent to the asset.</span>}</div>
             <div class="trends">
               {[...describe.sensors, ...describe.states.filter((s) => !describe.sensors.some((o) => o.name === s.name))]
-                .filter((s) => trial.acting.sensors[s.name] ?? trial.acting.states[s.name])
-                .map((s) => <Compare key={s.name} signal={s} acting={trial.acting} notActing={trial.not_acting} />)}
+                .filter((s) => basis.sensors[s.name] ?? basis.states[s.name])
+                .map((s) => <Compare key={s.name} signal={s} acting={trial?.acting ?? null} notActing={basis} />)}
             </div>
           </>
         ) : (
-          <p class="empty tall">Set the inputs and try them: the forecast with and without the change appears here. Nothing is sent to the asset.</p>
+          <p class="empty tall">Waiting for the first forecast.</p>
         )}
       </div>
     </div>

@@ -40,12 +40,13 @@ export function Banner({ state, onRetry }: { state: Liveness; onRetry(): void })
   return null;
 }
 
-export function Top(props: { crumb: ComponentChildren; t: number | null; state: Liveness; children?: ComponentChildren }) {
+export function Top(props: { crumb: ComponentChildren; tabs?: ComponentChildren; t: number | null; state: Liveness; children?: ComponentChildren }) {
   const shade = useStore(theme);
   return (
     <header class="top">
       <a class="brand" href="#/fleet"><svg viewBox="0 0 32 32" width="22" height="22" aria-hidden="true"><circle cx="11.5" cy="16" r="7" /><circle cx="20.5" cy="16" r="7" /></svg>Pollux</a>
       <nav class="crumb" aria-label="Place">{props.crumb}</nav>
+      {props.tabs}
       <span class="grow" />
       {props.t !== null && <time class="asset-time"><span class="wide">{date(props.t)} </span>{clock(props.t)} UTC</time>}
       <Fresh state={props.state} />

@@ -31,5 +31,9 @@ export function Schematic({ session, describe }: { session: TwinSession; describ
     draw();
     return session.frame.watch(draw);
   }, [session, describe]);
-  return <div class="schematic" ref={host} role="img" aria-label={`Schematic of ${describe.title} with live values`} />;
+  return (
+    <div class="schematic" tabIndex={0} role="group" aria-label="Schematic">
+      <div ref={host} role="img" aria-label={`Schematic of ${describe.title} with live values`} />
+    </div>
+  );
 }

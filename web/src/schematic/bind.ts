@@ -2,11 +2,11 @@
 //   data-signal="name"  its text becomes the live value          data-unit="yes"  with the unit behind it
 //   data-level="name"   a rect is filled from its bottom to the value between the signal's limits
 //   data-bar="name"     a rect is filled from its left likewise
-//   data-status="name"  gets the class "bad" (sensor unusable) or "alarm" (an active alarm names it)
+//   data-status="name"  gets the class "bad" (sensor unusable) or "alarm-1" to "alarm-3" (an active alarm of that priority names it)
 //   data-on="name"      gets the class "on" while the value is above a tenth of the signal's high limit
 import type { Describe, Frame, Num, Signal } from "../api/types.ts";
 import { nowOf, type Kind } from "../chart/Trend.tsx";
-import { number, scaleOf } from "../format/number.ts";
+import { show } from "../format/number.ts";
 import { unit } from "../format/unit.ts";
 
 interface Known {
@@ -17,6 +17,7 @@ interface Known {
 export function catalogue(d: Describe): Map<string, Known> {
   const all = new Map<string, Known>();
   for (const signal of d.inputs) all.set(signal.name, { signal, kind: "input" });
+  for (const signal of d.parameters) if (d.tracked.includes(signal.name)) all.set(signal.name, { signal, kind: "state" });
   for (const signal of d.states) all.set(signal.name, { signal, kind: "state" });
   for (const signal of d.sensors) all.set(signal.name, { signal, kind: "sensor" });
   return all;
@@ -42,7 +43,7 @@ export function bind(root: SVGSVGElement, d: Describe): (frame: Frame) => void {
     const suffix = el.hasAttribute("data-unit") ? ` ${unit(signal.unit)}` : "";
     return (frame) => {
       const { value } = nowOf(frame, kind, signal.name);
-      const text = number(value, scaleOf(signal, value)) + suffix;
+      const text = show(signal, value) + suffix;
       if (el.textContent !== text) el.textContent = text;
     };
   });
@@ -64,7 +65,8 @@ export function bind(root: SVGSVGElement, d: Describe): (frame: Frame) => void {
   });
   each("status", (el, { signal, kind }) => (frame) => {
     el.classList.toggle("bad", kind === "sensor" && frame.sensors[signal.name]?.health !== "good");
-    el.classList.toggle("alarm", frame.alarms.some((a) => a.subject === signal.name && a.state === "active"));
+    const raised = frame.alarms.filter((a) => a.subject === signal.name && a.state === "active").map((a) => a.priority);
+    for (const level of [1, 2, 3]) el.classList.toggle(`alarm-${level}`, raised.length > 0 && Math.min(...raised) === level);
   });
   return (frame) => writers.forEach((write) => write(frame));
 }

@@ -15,7 +15,7 @@ function cell(signal: Signal, x: number, y: number, width: number, level: boolea
     : "";
   return (
     `<g data-status="${escape(signal.name)}"><rect class="cell" x="${x}" y="${y}" width="${width}" height="${ROW - 4}" rx="4"/>` +
-    `<text class="label" x="${x + 12}" y="${y + (level ? 20 : 23)}">${escape(short(signal.label, Math.floor((width - 110) / 6.6)))}</text>` +
+    `<text class="label" x="${x + 12}" y="${y + (level ? 20 : 23)}">${escape(short(signal.label, Math.floor((width - 72 - 8 * unit(signal.unit).length) / 7.3)))}</text>` +
     `<text class="value" x="${x + width - 12}" y="${y + (level ? 20 : 23)}" text-anchor="end"><tspan data-signal="${escape(signal.name)}">–</tspan>` +
     `<tspan class="unit"> ${escape(unit(signal.unit))}</tspan></text>${gauge}</g>`
   );
@@ -37,7 +37,7 @@ export function generate(d: Describe): string {
   const middle = 30 + (height - 30) / 2;
   const arrow = (x: number) =>
     `<path class="pipe" d="M${x} ${middle} h34"/><path class="arrow" d="M${x + 30} ${middle - 6} l9 6 l-9 6 z"/>`;
-  const w = 236;
+  const w = 250;
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${3 * w + 2 * 46} ${height}">` +
     column("Acts on it", d.inputs, 0, w, height, true) + arrow(w + 3) +

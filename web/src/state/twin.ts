@@ -50,7 +50,7 @@ export function openTwin(name: string, range: number | null): TwinSession {
   let fixedTimer = 0;
   let closed = false;
 
-  const names = (d: Describe) => [...new Set([...d.sensors, ...d.states, ...d.inputs].map((s) => s.name))].join(",");
+  const names = (d: Describe) => [...new Set([...d.sensors, ...d.states, ...d.inputs].map((s) => s.name).concat(d.tracked))].join(",");
 
   const record = (start: number, end: number) => {
     const d = describe.get();
