@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pollux.core.twin import part as part
     from pollux.core.twin import var as var
     from pollux.mirror.ekf import Ekf as Ekf
+    from pollux.mirror.fleet import build_fleet as build_fleet
     from pollux.mirror.ukf import Ukf as Ukf
     from pollux.mirror.update import build_mirror as build_mirror
     from pollux.model.adaptive import Adaptive as Adaptive
@@ -60,6 +61,7 @@ _HOMES = {
     "var": "core.twin",
     "Ekf": "mirror.ekf",
     "Ukf": "mirror.ukf",
+    "build_fleet": "mirror.fleet",
     "build_mirror": "mirror.update",
     "Adaptive": "model.adaptive",
     "calibrate": "model.calibrate",

@@ -183,7 +183,7 @@ def build_mirror(
         stale_after=_stale(space, every),
         params=space.p0,
         Q=space.Q,
-        R=_positive_noise(space),
+        R=positive_noise(space),
         kernel=backend.one(program(method, space.system, substeps, low, high)),
         backend=backend,
     )
@@ -199,7 +199,7 @@ def threshold(probability: float) -> float:
 
 
 def fastest(space: StateSpace, substeps: int) -> float:
-    """Longest interval over which `substeps` Runge-Kutta steps resolve the fastest mode at the start: substeps / rho(A)."""
+    """Interval in which `substeps` Runge-Kutta steps resolve the fastest mode at the start: substeps / rho(A)."""
     import jax
 
     if space.system.period is not None:
@@ -209,7 +209,8 @@ def fastest(space: StateSpace, substeps: int) -> float:
     return substeps / rho if rho > 0 else math.inf
 
 
-def _positive_noise(space: StateSpace) -> np.ndarray:
+def positive_noise(space: StateSpace) -> np.ndarray:
+    """The sensors' noise variances; `InputError` names a sensor that has none."""
     for channel in space.y:
         if not channel.noise > 0:
             raise InputError(

@@ -1,0 +1,68 @@
+"""Work item `tick`: one twin, one reading, from readings to belief; against filterpy."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from benchmarks import _tanks
+from pollux import Readings, build_mirror
+
+
+def run(config: dict[str, Any]) -> dict[str, Any]:
+    """Time of one update in microseconds: the kernel alone, and `Mirror.update` with its checks and records.
+
+    Pollux's figure is the median of the kernel call, host arrays in and out; filterpy's the mean over the same record.
+    """
+    steps = int(config.get("steps", 400))
+    p, y, u = _tanks.record(steps, 1)
+    mirror = build_mirror(_tanks.Tanks(), substeps=_tanks.SUBSTEPS, gate=0.0, dt_max=1e9, name="tanks")
+    belief = mirror.start(0.0)
+    object.__setattr__(mirror, "params", p[:, 0])
+    none, values = np.full(1, np.nan), [np.array([v]) for v in y[:, 0]]
+    inputs = [np.array([v]) for v in u]
+    belief = mirror.update(belief, Readings("tanks", 0.0, "r", "", none, inputs[0]))
+    whole, x = [], belief
+    for i in range(steps):
+        readings = Readings("tanks", _tanks.DT * (i + 1), f"r{i}", "", values[i], inputs[i + 1])
+        start = time.perf_counter()
+        x = mirror.update(x, readings)
+        whole.append(time.perf_counter() - start)
+    start = time.perf_counter()
+    reference = _tanks.filterpy_ekf(p[:, 0], y[:, 0], u)
+    peer = (time.perf_counter() - start) / steps
+    error = float(np.abs(np.concatenate([x.mean, x.cov.ravel()]) - reference).max())
+    use = np.ones(1)
+    kernel = []
+    for i in range(steps):
+        start = time.perf_counter()
+        mirror.kernel(
+            0.0,
+            _tanks.DT,
+            x.mean,
+            x.cov,
+            inputs[0],
+            inputs[0],
+            values[i],
+            use,
+            mirror.params,
+            mirror.Q,
+            mirror.R,
+            np.inf,
+        )
+        kernel.append(time.perf_counter() - start)
+    if not error < 1e-9:
+        raise AssertionError(f"the filters disagree by {error:.3g}; a speed without the same answer is not reported")
+    figure = float(np.median(kernel)) * 1e6
+    return {
+        "item": "tick",
+        "config": {"method": "ekf", "steps": steps, "substeps": _tanks.SUBSTEPS, "dtype": "float64"},
+        "pollux": figure,
+        "peers": {"filterpy": peer * 1e6},
+        "ratio": peer * 1e6 / figure,
+        "unit": "us per update",
+        "error": error,
+        "kernel_p99_us": float(np.quantile(kernel, 0.99)) * 1e6,
+        "mirror_update_us": float(np.median(whole)) * 1e6,
+        "mirror_update_p99_us": float(np.quantile(whole, 0.99)) * 1e6,
+    }
