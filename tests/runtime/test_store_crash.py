@@ -122,3 +122,44 @@ def test_a_flipped_bit_is_detected_and_never_used(healthy, tmp_path):
         assert found == expected, f"bit {bit} changed what is read"
         assert state in intact or (state is not None and state.seq < snapshot.seq)
     assert detected > FLIPS // 10  # the rest fell on unused bytes
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """A store as a killed process leaves it: (database, log, rows after each commit), 12 commits in the log."""
+    path = tmp_path_factory.mktemp("wal") / "store.db"
+    store = SqliteStore(path)
+    ids = store.tag_ids("a", ["x"])
+    for k in range(12):
+        with store.transaction():
+            n = 40
+            store.append(Rows(100.0 * k + np.arange(n), np.resize(ids, n).astype(np.uint32), np.full(n, float(k))), 1.0)
+    left = path.read_bytes(), path.with_name("store.db-wal").read_bytes()
+    store.close()
+    return left
+
+
+def test_a_flipped_bit_in_the_log_hides_nothing_but_perhaps_the_last_commit(interrupted, tmp_path):
+    database, log = interrupted
+    rng = np.random.default_rng(5)
+    outcomes = {"whole": 0, "last commit torn": 0, "damage said": 0}
+    for k in range(FLIPS):
+        folder = tmp_path / str(k)
+        folder.mkdir()
+        bit = int(rng.integers(8 * len(log)))
+        data = bytearray(log)
+        data[bit // 8] ^= 1 << bit % 8
+        (folder / "store.db").write_bytes(database)
+        (folder / "store.db-wal").write_bytes(data)
+        try:
+            store = SqliteStore(folder / "store.db")
+        except StoreError:
+            outcomes["damage said"] += 1
+            continue
+        value = np.concatenate([block.rows.value for block in store.blocks()])
+        store.close()
+        assert np.array_equal(value, np.repeat(np.arange(len(value) / 40), 40))
+        assert len(value) >= 11 * 40, f"bit {bit} hides acknowledged rows"
+        outcomes["whole" if len(value) == 12 * 40 else "last commit torn"] += 1
+    assert outcomes["damage said"] > FLIPS // 4, outcomes
+    assert outcomes["last commit torn"] < FLIPS // 4, outcomes

@@ -12,6 +12,7 @@ from typing import Any
 import apsw
 
 from pollux.core.errors import CorruptionError, FencedError, StoreError
+from pollux.runtime.store.wal import check_wal, wal_frames
 
 APPLICATION_ID = 0x504C5558
 """`PLUX`: marks the file as a Pollux store."""
@@ -84,8 +85,10 @@ def fetch(connection: apsw.Connection, sql: str, arguments: tuple = ()) -> list[
 def open_writer(path: Path) -> apsw.Connection:
     """The writing connection, with the tables made or their version checked."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    before = wal_frames(path)
     connection = apsw.Connection(str(path))
     connection.set_busy_timeout(2000)
+    check_wal(connection, before, path)
     fresh = not connection.execute("SELECT count(*) FROM sqlite_schema").get
     if fresh:
         connection.execute(f"PRAGMA page_size={PAGE_SIZE}")
