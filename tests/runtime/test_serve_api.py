@@ -265,7 +265,8 @@ def test_an_unknown_twin_route_and_method(client):
     assert answer.status_code == 422
     assert "['tank']" in answer.json()["error"]["way_out"]
     assert client.get("/api/v1/twins/tank/nothing", headers=bearer("admin")).status_code == 404
-    assert client.get("/api/v1/twins/tank/propose", headers=bearer("admin")).status_code == 405
+    assert client.get("/api/v1/twins/tank/propose", headers=bearer("admin")).status_code == 404
+    assert client.post("/api/v1/twins/tank/observe", headers=bearer("admin"), json={}).status_code == 405
 
 
 def test_a_crash_inside_is_a_500_without_its_text(client, tank_host):

@@ -22,6 +22,7 @@ from pollux.runtime.serve.border import Listen
 from pollux.runtime.serve.capabilities import CAPABILITIES, Table
 from pollux.runtime.serve.gate import Gate
 from pollux.runtime.serve.mcp_mount import McpMount
+from pollux.runtime.serve.presence import announced
 from pollux.runtime.serve.stream import live_endpoint
 from pollux.runtime.serve.strict import PUSH
 
@@ -43,8 +44,9 @@ def create_app(host: Host, auth: Auth, *, listen: Listen | None = None, table: T
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
-        async with mcp.running():
-            yield
+        with announced(auth.folder, listen.url):
+            async with mcp.running():
+                yield
 
     router = Router(
         [

@@ -31,14 +31,15 @@ ADDRESSES = 1024
 class Auth:
     """The token entries of one project, and the failures of the last minute."""
 
-    def __init__(self, entries: Sequence[Entry], clock: Clock):
-        self.entries, self.clock = tuple(entries), clock
+    def __init__(self, entries: Sequence[Entry], clock: Clock, folder: Path | None = None):
+        """`folder` is the state folder that the entries came from, where the server says that it runs."""
+        self.entries, self.clock, self.folder = tuple(entries), clock, folder
         self._failed: OrderedDict[str, deque[float]] = OrderedDict()
 
     @classmethod
     def open(cls, folder: Path, clock: Clock) -> "Auth":
         """With the tokens of a project's state folder, made at first start. Raises `StoreError`, `AccessError`."""
-        return cls(open_tokens(folder, machine.token), clock)
+        return cls(open_tokens(folder, machine.token), clock, folder)
 
     @property
     def first_token(self) -> str | None:

@@ -1,0 +1,237 @@
+"""The commands that are not capabilities: run a project, check, fit and replay a twin, export, audit, MCP."""
+
+import asyncio
+import contextlib
+import csv
+import getpass
+import io
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pollux.core.errors import AccessError, InputError, MissingExtraError, StoreError
+from pollux.runtime.cli.output import emit
+from pollux.runtime.cli.remote import Json, State, Token, Twin, Url, command_of
+from pollux.runtime.cli.state import only_state
+from pollux.runtime.serve.capabilities import CAPABILITIES
+
+Project = Annotated[Path, typer.Argument(help="Folder with a `pollux.toml`, or the file itself")]
+Definition = Annotated[str, typer.Argument(metavar="TWIN", help="`module:Name` or `file.py:Name`")]
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet with a column `t` in seconds")]
+Port = Annotated[int | None, typer.Option(help="Port; left out = as wired, else 8850")]
+Speed = Annotated[float | None, typer.Option(min=0.0, help="Speed-up of a replay or of the demo plant")]
+NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Do not open a browser")]
+
+STOP_FILE = "STOPPED"
+"""Name of the stop file in the state folder; the engine watches it."""
+
+audit_app = typer.Typer(help="The audit log.", no_args_is_help=True)
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for name, command, panel in (
+        ("run", run, "Run"),
+        ("demo", demo, "Run"),
+        ("mcp", mcp, "Run"),
+        ("check", check, "Twins"),
+        ("fit", fit, "Twins"),
+        ("replay", replay, "Twins"),
+        ("export", export, "Look"),
+        ("stop", stop, "Act"),
+    ):
+        app.command(name, rich_help_panel=panel)(command)
+    audit_app.command("log", help=CAPABILITIES["audit"].summary)(command_of(CAPABILITIES["audit"]))
+    app.add_typer(audit_app, name="audit", rich_help_panel="Look")
+
+
+def run(
+    project: Project = Path(),
+    port: Port = None,
+    no_browser: NoBrowser = False,
+    speed: Speed = None,
+    state: State = None,
+    json: Json = False,
+) -> None:
+    """Run a project: mirror its twins, serve the page and the API until interrupted."""
+    _launch(project, port, no_browser, speed, state, json, demo=False)
+
+
+def demo(
+    project: Project = Path(),
+    port: Port = None,
+    no_browser: NoBrowser = False,
+    speed: Speed = None,
+    state: State = None,
+    json: Json = False,
+) -> None:
+    """Run a project together with its simulated plant."""
+    _launch(project, port, no_browser, speed, state, json, demo=True)
+
+
+def mcp(url: Url = None, token: Token = None, state: State = None) -> None:
+    """Serve the capabilities of the running project to an agent: Model Context Protocol over stdin and stdout."""
+    from pollux.runtime.cli.mcp import serve_stdio
+
+    serve_stdio(url, token, state)
+
+
+def check(twin: Definition, json: Json = False) -> None:
+    """Check a twin: units, shapes, stability, and whether its sensors determine its states and parameters."""
+    from pollux.runtime.cli import offline
+
+    found = offline.check(offline.load_twin(twin))
+    if json:
+        emit(found, True)
+        return
+    verdict = found.pop("identifiability")
+    emit(found | {"verdict": verdict["verdict"], "rank": f"{verdict['rank']} of {len(verdict['unknowns'])}"}, False)
+    for direction in verdict["directions"]:
+        emit(f"  - {direction['text']}", False)
+
+
+def fit(
+    twin: Definition,
+    data: Data,
+    free: Annotated[str, typer.Option(help="Parameters, comma-separated; left out = those with a prior")] = "",
+    starts: Annotated[int, typer.Option(min=1, max=1000, help="Number of starts")] = 8,
+    json: Json = False,
+) -> None:
+    """Calibrate a twin on a record: estimates, errors, and what the record cannot say."""
+    from pollux.runtime.cli import offline
+
+    names = tuple(n for n in free.split(",") if n) or None
+    found = offline.fit(offline.load_twin(twin), data, names, starts)
+    emit(found.to_dict() if json else repr(found), json)
+
+
+def replay(
+    twin: Definition,
+    data: Data,
+    track: Annotated[str, typer.Option(help="Parameters to track, comma-separated")] = "",
+    json: Json = False,
+) -> None:
+    """Run a record through the mirror: errors, coverage, consistency, last estimates."""
+    from pollux.runtime.cli import offline
+
+    names = tuple(n for n in track.split(",") if n)
+    emit(offline.replay(offline.load_twin(twin), data, names), json)
+
+
+def export(
+    out: Annotated[Path, typer.Argument(help="File to write: .csv, .json or .parquet; - = CSV on stdout")],
+    signals: Annotated[str, typer.Option(help="Names, comma-separated; left out = all sensors")] = "",
+    start: Annotated[float | None, typer.Option(help="Seconds since 1970 UTC")] = None,
+    end: Annotated[float | None, typer.Option(help="Seconds since 1970 UTC")] = None,
+    points: Annotated[int, typer.Option(min=2, max=20_000)] = 20_000,
+    twin: Twin = "",
+    json: Json = False,
+    url: Url = None,
+    token: Token = None,
+    state: State = None,
+) -> None:
+    """Write the history of a running twin to a file."""
+    from pollux.runtime.cli.connection import connect
+    from pollux.runtime.lane import dumps
+
+    params = {"signals": signals, "start": start, "end": end, "points": points}
+    found = connect(url, token, state).run(CAPABILITIES["history"], twin, params)
+    table: dict[str, list[Any]] = {"t": found["t"]}
+    for name, columns in found["signals"].items():
+        table |= {name if kind == "measured" else f"{name}.{kind}": values for kind, values in columns.items()}
+    if str(out) == "-":
+        sys.stdout.write(_csv(table))
+        return
+    try:
+        if out.suffix == ".json":
+            out.write_text(dumps(table))
+        elif out.suffix == ".csv":
+            out.write_text(_csv(table))
+        elif out.suffix == ".parquet":
+            _parquet(table, out)
+        else:
+            raise InputError(f"The file ends in .csv, .json or .parquet, received {out.name!r}")
+    except OSError as error:
+        raise InputError(f"{str(out)!r} cannot be written ({error.strerror}); give another place") from None
+    emit({"file": str(out), "rows": len(table["t"]), "columns": len(table)}, json)
+
+
+def stop(
+    reason: Annotated[str, typer.Option(help="Why; it is recorded")] = "",
+    twin: Twin = "",
+    json: Json = False,
+    url: Url = None,
+    token: Token = None,
+    state: State = None,
+) -> None:
+    """Stop at once: latched, safe command sent; only a person resets it. Works without a server, by the stop file."""
+    from pollux.autonomy.killswitch import KillSwitch
+    from pollux.runtime.cli.connection import Refused, connect
+    from pollux.runtime.clock import SystemClock
+
+    try:
+        emit(connect(url, token, state).run(CAPABILITIES["stop"], twin, {"reason": reason}), json)
+    except Refused:
+        raise
+    except (InputError, AccessError):
+        if url is not None:
+            raise
+        folder = state or only_state()
+        switch = KillSwitch(folder / STOP_FILE)
+        if not switch.stop(getpass.getuser(), reason, SystemClock().now()):
+            raise StoreError(f"The stop file {str(switch.path)!r} cannot be written; stop the process") from None
+        emit({"stopped": True, "file": str(switch.path), "note": "no server answered; it finds the file"}, json)
+
+
+@audit_app.command("verify")
+def audit_verify(
+    state: State = None,
+    json: Json = False,
+) -> None:
+    """Verify the whole audit chain against its head. Exit status 7 when it does not hold."""
+    from pollux.autonomy.audit import verify
+
+    folder = state or only_state()
+    report = verify(folder / "audit.jsonl", folder / "audit.head", folder / "keys" / "audit.key")
+    emit({"folder": str(folder), **vars(report)}, json)
+    if not report.ok:
+        raise AccessError(f"The audit log does not hold: {report.reason}; keep the folder as it is and investigate")
+
+
+def _launch(
+    project: Path, port: int | None, no_browser: bool, speed: float | None, state: Path | None, json: bool, demo: bool
+) -> None:
+    from pollux.runtime.clock import SystemClock
+    from pollux.runtime.launch import launch
+    from pollux.runtime.telemetry import start_logging
+
+    start_logging(SystemClock())
+
+    def announce(text: str) -> None:
+        emit({"url": text.rpartition(" ")[2]} if json else text, json)
+        sys.stdout.flush()
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(
+            launch(
+                project, state=state, port=port, demo=demo, speed=speed, open_browser=not no_browser, announce=announce
+            )
+        )
+
+
+def _csv(table: dict[str, list[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table)
+    writer.writerows(zip(*table.values(), strict=True))
+    return text.getvalue()
+
+
+def _parquet(table: dict[str, list[Any]], out: Path) -> None:
+    try:
+        import pandas
+    except ImportError:
+        raise MissingExtraError("pandas", "frames") from None
+    pandas.DataFrame(table).to_parquet(out, index=False)

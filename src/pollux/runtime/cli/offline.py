@@ -1,0 +1,222 @@
+"""What is done with a twin's definition and a record, without a server: check, fit, replay. Slow; imports JAX."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pollux.core.errors import InputError, PolluxError
+from pollux.runtime.jsonable import number
+
+if TYPE_CHECKING:
+    from pollux.core.twin import Twin
+    from pollux.model.record import Record
+
+
+def load_twin(definition: str) -> "Twin":
+    """The twin that `module:Name` or `file.py:Name` names: a class, a factory, a twin or a blueprint.
+
+    Raises `InputError` that says what is wrong with the name, the file or its code.
+    """
+    from pollux.core.twin import Twin
+
+    place, colon, name = definition.rpartition(":")
+    if not colon or not place or not name:
+        raise InputError(f"A twin is named as `module:Name` or `file.py:Name`, received {definition!r}")
+    module = _module(place)
+    if not hasattr(module, name):
+        known = sorted(
+            n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, Twin) and v is not Twin
+        )
+        raise InputError(f"{place!r} has no {name!r}; it has the twins {known or 'none'}")
+    found = getattr(module, name)
+    try:
+        found = found() if inspect.isclass(found) or inspect.isfunction(found) else found
+    except PolluxError:
+        raise
+    except Exception as error:
+        raise InputError(f"{definition!r} cannot be made ({type(error).__name__}: {error}); correct its code") from None
+    found = getattr(found, "twin", found)
+    if not isinstance(found, Twin):
+        raise InputError(f"{definition!r} is a {type(found).__name__}, not a twin; name a class that derives from Twin")
+    return found
+
+
+def read_record(twin: "Twin", path: Path) -> "Record":
+    """A CSV or Parquet file as a record of the twin. Raises `InputError`."""
+    from pollux.model.record import as_record
+    from pollux.model.statespace import flatten
+
+    if not path.is_file():
+        raise InputError(f"There is no file {str(path)!r}; give a CSV or Parquet file with a column `t` in seconds")
+    if path.suffix == ".parquet":
+        from pollux.core.extras import need
+
+        return as_record(flatten(twin), need("pandas", "frames").read_parquet(path))
+    return as_record(flatten(twin), _columns(path))
+
+
+def check(twin: "Twin") -> dict[str, Any]:
+    """Units, shapes, stability, and whether the sensors determine first states and parameters at all.
+
+    The verdict is made on a simulated record, for which inputs step up and down over ten time constants: what that
+    cannot show no record of these sensors will.
+    """
+    from pollux.core.unitcheck import check_units
+    from pollux.model.calibrate import calibrate
+    from pollux.model.linearise import linearise
+    from pollux.model.simulate import simulate
+    from pollux.model.statespace import flatten
+
+    check_units(twin)
+    space = flatten(twin)
+    linear = linearise(twin)
+    t = _lively_times(linear.poles, space.system.period)
+    inputs = {c.name: _steps(c.low, c.high, c.start, len(t), i) for i, c in enumerate(space.u)}
+    run = simulate(twin, inputs or None, times=t)
+    fit = calibrate(twin, run, starts=1)
+    return {
+        "twin": space.system.name,
+        "states": [c.name for c in space.x],
+        "inputs": [c.name for c in space.u],
+        "sensors": [c.name for c in space.y],
+        "parameters": [c.name for c in space.p if not c.constant],
+        "limits": list(space.system.margin_names),
+        "units": "consistent",
+        "stable": linear.stable,
+        "time_constants": [number(-1.0 / p.real) if p.real < 0 else None for p in linear.poles],
+        "record": f"{len(t)} instants over {t[-1] - t[0]:.4g} s, simulated",
+        "identifiability": fit.identifiability.to_dict(),
+    }
+
+
+def fit(twin: "Twin", path: Path, free: tuple[str, ...] | None, starts: int) -> Any:
+    """Calibrate on a record: the `Fit`."""
+    from pollux.model.calibrate import calibrate
+
+    return calibrate(twin, read_record(twin, path), free=free, starts=starts)
+
+
+def replay(twin: "Twin", path: Path, track: tuple[str, ...]) -> dict[str, Any]:
+    """Assimilate a record: one-step errors, coverage of the 95 % intervals, consistency, and the last estimate."""
+    from pollux.core.signals import Readings
+    from pollux.mirror.update import build_mirror
+    from pollux.runtime.rings import Z95
+
+    record = read_record(twin, path)
+    mirror = build_mirror(twin, track=track)
+    belief = mirror.start(float(record.t[0]))
+    nu, sd, nis = [], [], []
+    for k, t in enumerate(record.t):
+        readings = Readings(belief.twin, float(t), f"r{k}", str(path), record.y[k], record.u[k])
+        belief = mirror.update(belief, readings)
+        nu.append(belief.innovation)
+        sd.append(np.sqrt(belief.innovation_var))
+        if belief.nis_dof:
+            nis.append(belief.nis / belief.nis_dof)
+    errors, spread = np.array(nu), np.array(sd)
+    names = [c.name for c in mirror.space.x]
+    with np.errstate(invalid="ignore"):
+        inside = np.abs(errors) <= Z95 * spread
+    seen = np.isfinite(errors)
+    return {
+        "twin": belief.twin,
+        "instants": len(record),
+        "nis_per_dof": number(float(np.mean(nis))) if nis else None,
+        "sensors": {
+            name: {
+                "readings": int(seen[:, i].sum()),
+                "rmse": number(float(np.sqrt(np.nanmean(errors[:, i] ** 2)))) if seen[:, i].any() else None,
+                "coverage_95": number(float(inside[seen[:, i], i].mean())) if seen[:, i].any() else None,
+            }
+            for i, name in enumerate(record.y_names)
+        },
+        "estimates": {
+            n: {"mean": number(belief.mean[i]), "sd": number(float(np.sqrt(belief.cov[i, i])))}
+            for i, n in enumerate(names)
+        },
+    }
+
+
+def _lively_times(poles: np.ndarray, period: float | None) -> np.ndarray:
+    rates = np.abs(np.real(poles))
+    rates = rates[rates > 1e-12]
+    if period is not None:
+        return period * np.arange(400)
+    slow, fast = (1.0 / rates.min(), 1.0 / rates.max()) if len(rates) else (1.0, 1.0)
+    return np.linspace(0.0, 10.0 * min(slow, 100.0 * fast), 400)
+
+
+def _steps(low: float, high: float, start: float, n: int, phase: int) -> np.ndarray:
+    """An input that steps between a quarter and three quarters of its range, at another rhythm for each input."""
+    if not (np.isfinite(low) and np.isfinite(high)):
+        width = abs(start) or 1.0
+        low, high = start - width, start + width
+    up = (np.arange(n) // (25 + 11 * phase)) % 2 == 0
+    return np.where(up, low + 0.75 * (high - low), low + 0.25 * (high - low))
+
+
+def _module(place: str) -> Any:
+    try:
+        if not place.endswith(".py"):
+            return importlib.import_module(place)
+        path = Path(place)
+        if not path.is_file():
+            raise InputError(f"There is no file {place!r}; give the path of the twin's file")
+        spec = importlib.util.spec_from_file_location(f"pollux_twin_{path.stem}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        return module
+    except PolluxError:
+        raise
+    except Exception as error:
+        where = _line(error, place)
+        raise InputError(f"{place!r} cannot be loaded{where} ({type(error).__name__}: {error}); correct it") from None
+
+
+def _line(error: Exception, place: str) -> str:
+    """Line of the twin's own file at which it failed."""
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f", line {error.lineno}"
+    step, found = error.__traceback__, ""
+    while step is not None:
+        if Path(step.tb_frame.f_code.co_filename).name == Path(place).name:
+            found = f", line {step.tb_lineno}"
+        step = step.tb_next
+    return found
+
+
+def _columns(path: Path) -> dict[str, np.ndarray]:
+    """A CSV file with a header as columns; empty cells are missing values."""
+    import csv
+
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.reader(file))
+    if len(rows) < 2:
+        raise InputError(f"{str(path)!r} holds no data; it needs a header and at least one row")
+    header, body = [h.strip() for h in rows[0]], [r for r in rows[1:] if r]
+    columns: dict[str, np.ndarray] = {}
+    for i, name in enumerate(header):
+        try:
+            columns[name] = np.array([float(r[i]) if r[i].strip() else np.nan for r in body])
+        except (ValueError, IndexError):
+            bad = next(k for k, r in enumerate(body) if not _is_number(r, i))
+            raise InputError(
+                f"{str(path)!r}, line {bad + 2}: column {name!r} needs a number or nothing, received "
+                f"{body[bad][i] if i < len(body[bad]) else 'no cell'!r}; correct the file"
+            ) from None
+    return columns
+
+
+def _is_number(row: list[str], i: int) -> bool:
+    try:
+        return i < len(row) and (not row[i].strip() or float(row[i]) is not None)
+    except ValueError:
+        return False
