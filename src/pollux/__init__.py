@@ -40,8 +40,12 @@ if TYPE_CHECKING:
     from pollux.model.simulate import simulate as simulate
     from pollux.model.statespace import flatten as flatten
     from pollux.model.stiff import Stiff as Stiff
+    from pollux.runtime.blueprint import Blueprint as Blueprint
+    from pollux.runtime.face import FaultKind as FaultKind
 
 _HOMES = {
+    "Blueprint": "runtime.blueprint",
+    "FaultKind": "runtime.face",
     "PolluxError": "core.errors",
     "LogNormal": "core.priors",
     "Normal": "core.priors",
