@@ -91,6 +91,10 @@ export interface Proposal {
   expires: number;
   status: ProposalStatus;
   rule?: string | null;
+  note?: string | null;
+  by?: string | null;
+  /** Level 3: when it acts unless somebody rejects it. */
+  auto_at?: number | null;
   expected: { label: string; unit: string; acting: Num; not_acting: Num }[];
   risk: { limit: string; acting: Num; not_acting: Num }[];
   hash: string;

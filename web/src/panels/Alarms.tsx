@@ -9,6 +9,7 @@ import { Card } from "../parts/Card.tsx";
 import { Priority } from "../parts/icons.tsx";
 import { Refusal } from "../parts/Refusal.tsx";
 import { useAction } from "../parts/useAction.ts";
+import { useRole } from "../state/session.ts";
 import { useStore } from "../state/store.ts";
 import type { TwinSession } from "../state/twin.ts";
 
@@ -45,6 +46,7 @@ function Details({ session, alarm }: { session: TwinSession; alarm: Alarm }) {
   const [note, setNote] = useState("");
   const [why, setWhy] = useState<Explanation | null>(null);
   const action = useAction();
+  const { denied, title } = useRole("operator");
   const send = (capability: string, body: object) => action.run(() => session.send(capability, { id: alarm.id, ...body }));
   return (
     <div class="alarm-details">
@@ -64,7 +66,7 @@ function Details({ session, alarm }: { session: TwinSession; alarm: Alarm }) {
       </label>
       <div class="buttons">
         {alarm.state === "active" && (
-          <button type="button" disabled={action.busy} onClick={() => send("acknowledge", { note })}>Acknowledge with note</button>
+          <button type="button" disabled={action.busy || denied} title={title} onClick={() => send("acknowledge", { note })}>Acknowledge with note</button>
         )}
         <button
           type="button"
@@ -74,7 +76,7 @@ function Details({ session, alarm }: { session: TwinSession; alarm: Alarm }) {
           Explain
         </button>
         {alarm.state !== "shelved" && [15, 60, 480].map((minutes) => (
-          <button key={minutes} type="button" class="quiet" disabled={action.busy} onClick={() => send("shelve", { minutes })}>
+          <button key={minutes} type="button" class="quiet" disabled={action.busy || denied} title={title} onClick={() => send("shelve", { minutes })}>
             Shelve {span(60 * minutes)}
           </button>
         ))}
@@ -87,6 +89,7 @@ function Details({ session, alarm }: { session: TwinSession; alarm: Alarm }) {
 export function AlarmRow({ session, alarm, now }: { session: TwinSession; alarm: Alarm; now: number }) {
   const [open, setOpen] = useState(false);
   const action = useAction();
+  const { denied, title } = useRole("operator");
   const d = session.describe.get();
   const label = (d && labelOf(d, alarm.subject)) ?? alarm.subject;
   return (
@@ -103,7 +106,8 @@ export function AlarmRow({ session, alarm, now }: { session: TwinSession; alarm:
         {alarm.state === "active" && (
           <button
             type="button"
-            disabled={action.busy}
+            disabled={action.busy || denied}
+            title={title}
             aria-label={`Ack: ${alarm.summary}`}
             onClick={() => action.run(() => session.send("acknowledge", { id: alarm.id, note: "" }))}
           >

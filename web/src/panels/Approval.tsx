@@ -7,6 +7,7 @@ import { unit } from "../format/unit.ts";
 import { Card } from "../parts/Card.tsx";
 import { Refusal } from "../parts/Refusal.tsx";
 import { useAction } from "../parts/useAction.ts";
+import { useRole } from "../state/session.ts";
 import { useStore } from "../state/store.ts";
 import type { TwinSession } from "../state/twin.ts";
 
@@ -62,6 +63,7 @@ function Pending({ session, p, frame, describe }: { session: TwinSession; p: Pro
   const [reason, setReason] = useState("");
   const [missing, setMissing] = useState(false);
   const action = useAction();
+  const { denied, title } = useRole("operator");
   const left = p.expires - frame.t;
   const reject = () => {
     setMissing(!reason.trim());
@@ -75,6 +77,7 @@ function Pending({ session, p, frame, describe }: { session: TwinSession; p: Pro
     >
       <Values p={p} frame={frame} describe={describe} />
       <p class="why">{p.reason} <span class="quiet">From {p.proposer}.</span></p>
+      {p.auto_at != null && <p class="why"><b>Acts by itself in {span(p.auto_at - frame.t)}</b> ({clockShort(p.auto_at)}) unless rejected.</p>}
       <Effects p={p} />
       <div class="decide">
         <input
@@ -88,12 +91,13 @@ function Pending({ session, p, frame, describe }: { session: TwinSession; p: Pro
         <button
           type="button"
           class="primary"
-          disabled={action.busy || left <= 0}
+          disabled={action.busy || denied || left <= 0}
+          title={title}
           onClick={() => action.run(() => session.send("approve", { id: p.id, hash: p.hash, reason }))}
         >
           Approve
         </button>
-        <button type="button" disabled={action.busy} onClick={reject}>Reject</button>
+        <button type="button" disabled={action.busy || denied} title={title} onClick={reject}>Reject</button>
       </div>
       <Refusal error={action.error} />
     </Card>
@@ -115,7 +119,7 @@ export function Approval({ session }: { session: TwinSession }) {
       {!first && last && (
         <p class="card decided">
           <b>Last proposal {last.status}</b>
-          {last.rule ? ` (${last.rule})` : ""}: {Object.entries(last.values).map(([name, v]) => {
+          {last.by ? ` by ${last.by}` : ""}{last.rule ? ` (${last.rule})` : ""}: {Object.entries(last.values).map(([name, v]) => {
             const s = describe.inputs.find((i) => i.name === name);
             return `${s?.label ?? name} ${show(s, v)} ${unit(s?.unit)}`.trim();
           }).join(", ")} · {when(last.t, frame.t)}

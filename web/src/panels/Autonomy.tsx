@@ -5,6 +5,7 @@ import { Dialog } from "../parts/Dialog.tsx";
 import { Icon } from "../parts/icons.tsx";
 import { Refusal } from "../parts/Refusal.tsx";
 import { useAction } from "../parts/useAction.ts";
+import { useRole } from "../state/session.ts";
 import { useStore } from "../state/store.ts";
 import type { TwinSession } from "../state/twin.ts";
 
@@ -90,15 +91,16 @@ function StopDialog({ session, stopped, onClose }: { session: TwinSession; stopp
 
 export function Autonomy({ session }: { session: TwinSession }) {
   const frame = useStore(session.frame);
+  const { denied, title } = useRole("operator");
   const [open, setOpen] = useState<"" | "level" | "stop">("");
   if (!frame) return null;
   const close = () => setOpen("");
   return (
     <div class="autonomy">
-      <button type="button" class="level" onClick={() => setOpen("level")}>
+      <button type="button" class="level" disabled={denied} title={title} onClick={() => setOpen("level")}>
         <LevelSteps level={frame.level} /><span class="sr">Autonomy level</span> L{frame.level} <span class="wide">{levelWord(frame.level)}</span>
       </button>
-      <button type="button" class={`stop${frame.stopped ? " latched" : ""}`} onClick={() => setOpen("stop")}>
+      <button type="button" disabled={denied} title={title} class={`stop${frame.stopped ? " latched" : ""}`} onClick={() => setOpen("stop")}>
         <Icon name="stop" /> {frame.stopped ? "Stopped" : "Stop"}
       </button>
       {open === "level" && <LevelDialog session={session} level={frame.level} onClose={close} />}

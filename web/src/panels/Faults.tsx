@@ -5,6 +5,7 @@ import { Card } from "../parts/Card.tsx";
 import { Refusal } from "../parts/Refusal.tsx";
 import { unit } from "../format/unit.ts";
 import { useAction } from "../parts/useAction.ts";
+import { useRole } from "../state/session.ts";
 import type { TwinSession } from "../state/twin.ts";
 
 const words = (kind: string) => kind.replaceAll("_", " ");
@@ -18,6 +19,7 @@ export function Faults({ session, kinds }: { session: TwinSession; kinds: FaultK
   const [hours, setHours] = useState("");
   const [done, setDone] = useState("");
   const action = useAction();
+  const { denied, title } = useRole("engineer");
   const send = (body: object, said: string) =>
     action.run(async () => {
       await session.send("fault", body);
@@ -57,8 +59,8 @@ export function Faults({ session, kinds }: { session: TwinSession; kinds: FaultK
           <input type="number" step="any" min="0" value={hours} onInput={(e) => setHours(e.currentTarget.value)} />
         </label>
         <div class="buttons">
-          <button type="submit" class="primary" disabled={action.busy}>Inject fault</button>
-          <button type="button" disabled={action.busy} onClick={() => send({ kind: "clear", where: "", size: 0, duration: null }, "All faults cleared.")}>
+          <button type="submit" class="primary" disabled={action.busy || denied} title={title}>Inject fault</button>
+          <button type="button" disabled={action.busy || denied} title={title} onClick={() => send({ kind: "clear", where: "", size: 0, duration: null }, "All faults cleared.")}>
             Clear all faults
           </button>
         </div>

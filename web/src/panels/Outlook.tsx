@@ -1,7 +1,7 @@
 // Limits ahead: how far each limit is now, how likely it is crossed within the forecast, and when.
 import type { Describe, ForecastOut, Frame } from "../api/types.ts";
 import { number, percent } from "../format/number.ts";
-import { span, when } from "../format/time.ts";
+import { clockShort, date, span } from "../format/time.ts";
 import { unit } from "../format/unit.ts";
 import { Card } from "../parts/Card.tsx";
 import { useStore } from "../state/store.ts";
@@ -34,6 +34,8 @@ export function outlook(d: Describe, f: Frame | null, fc: ForecastOut | null): R
   return rows.sort((a, b) => rank(b) - rank(a));
 }
 
+const short = (t: number, now: number) => (date(t) === date(now) ? clockShort(t) : `${date(t).slice(5)} ${clockShort(t)}`);
+
 function level(r: Row): string {
   if (r.margin !== null && r.margin < 0) return "act";
   const p = r.probability ?? 0;
@@ -58,7 +60,7 @@ export function Outlook({ session, describe }: { session: TwinSession; describe:
         <div class="scroll" tabIndex={0} role="region" aria-label="Limits and their risk">
           <table>
             <thead>
-              <tr><th scope="col">Limit</th><th scope="col" class="num">Margin now</th><th scope="col" class="num">Risk</th><th scope="col" class="num">First crossing</th></tr>
+              <tr><th scope="col">Limit</th><th scope="col" class="num">Margin</th><th scope="col" class="num">Risk</th><th scope="col" class="num">Crossing</th></tr>
             </thead>
             <tbody>
               {rows.map((r) => {
@@ -74,7 +76,7 @@ export function Outlook({ session, describe }: { session: TwinSession; describe:
                       </span>
                     </td>
                     <td class="num">
-                      {r.margin !== null && r.margin < 0 ? <b>crossed now</b> : r.median !== null ? when(r.median, now) : r.early !== null ? `from ${when(r.early, now)}` : "–"}
+                      {r.margin !== null && r.margin < 0 ? <b>crossed now</b> : r.median !== null ? short(r.median, now) : r.early !== null ? `from ${short(r.early, now)}` : "–"}
                     </td>
                   </tr>
                 );

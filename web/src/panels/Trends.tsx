@@ -10,6 +10,8 @@ interface Shown {
   kind: Kind;
 }
 
+const MOST = 36; // charts on one page; a field on a grid may have thousands of elements
+
 const SHOWS = ["process", "sensors", "states", "inputs", "all"] as const;
 type Show = (typeof SHOWS)[number];
 
@@ -46,10 +48,11 @@ export function ShowTools() {
 export function Trends({ session, describe }: { session: TwinSession; describe: Describe }) {
   const show = showOf(useStore(route).query.get("show"));
   const signals = shownSignals(describe, show);
-  const columns = signals.length <= 4 ? 2 : 3;
+  const columns = signals.length <= 4 ? 2 : signals.length > 9 ? 4 : 3; // at most; fewer where it is narrow
   return (
     <div class={`trends c${columns}`}>
-      {signals.map(({ signal, kind }) => <Trend key={`${kind}.${signal.name}`} session={session} signal={signal} kind={kind} />)}
+      {signals.slice(0, MOST).map(({ signal, kind }) => <Trend key={`${kind}.${signal.name}`} session={session} signal={signal} kind={kind} />)}
+      {signals.length > MOST && <p class="empty">{signals.length - MOST} more signals are listed under Definition; each opens as a chart.</p>}
     </div>
   );
 }

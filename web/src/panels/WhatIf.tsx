@@ -8,6 +8,7 @@ import { unit } from "../format/unit.ts";
 import { Card } from "../parts/Card.tsx";
 import { Refusal } from "../parts/Refusal.tsx";
 import { useAction } from "../parts/useAction.ts";
+import { useRole } from "../state/session.ts";
 import { useStore } from "../state/store.ts";
 import { twinLink } from "../state/route.ts";
 import type { TwinSession } from "../state/twin.ts";
@@ -51,6 +52,7 @@ export function WhatIf({ session, describe }: { session: TwinSession; describe: 
   const [trial, setTrial] = useState<Trial | null>(null);
   const [said, setSaid] = useState("");
   const action = useAction();
+  const { denied, title } = useRole("operator");
   const forecast = useStore(session.forecast);
   const opened = useRef<ForecastOut | null>(null); // the forecast at opening stands still under the reader's eyes
   opened.current ??= forecast;
@@ -102,7 +104,7 @@ export function WhatIf({ session, describe }: { session: TwinSession; describe: 
             <input type="number" min="0.01" step="any" required value={hours} onInput={(e) => setHours(e.currentTarget.value)} />
           </label>
           <div class="buttons"><button type="submit" class="primary" disabled={action.busy}>Try on the twin</button>
-            <button type="button" disabled={action.busy} onClick={() => action.run(async () => proposed(await session.send<Proposal | null>("optimise")))}>Ask the planner</button>
+            <button type="button" disabled={action.busy || denied} title={title} onClick={() => action.run(async () => proposed(await session.send<Proposal | null>("optimise")))}>Ask the planner</button>
           </div>
         </form>
         {trial && (
@@ -115,7 +117,7 @@ export function WhatIf({ session, describe }: { session: TwinSession; describe: 
           >
             <Risks describe={describe} trial={trial} />
             <label class="field">Reason<input required value={reason} maxLength={500} onInput={(e) => setReason(e.currentTarget.value)} /></label>
-            <div class="buttons"><button type="submit" disabled={action.busy}>Propose this action</button></div>
+            <div class="buttons"><button type="submit" disabled={action.busy || denied} title={title}>Propose this action</button></div>
           </form>
         )}
         <p role="status">{said && <>{said} <a href={twinLink(session.name)}>See it on the live page</a></>}</p>

@@ -27,6 +27,8 @@ export interface TwinSession {
 
 const POINTS = 1200;
 const LONGEST_TRACK = 6000; // rows; then the record is fetched again, thinned by the server
+const FIRST_FORECAST = 1500; // ms that a pushed forecast is waited for
+const LONGEST_QUERY = 3800; // characters of signal names in one request
 const FORECAST_PAUSE = 15_000; // ms between forecasts asked for, when none is pushed
 
 function medianStep(t: readonly number[]): number | null {
@@ -47,10 +49,15 @@ export function openTwin(name: string, range: number | null): TwinSession {
   let early: Frame[] = [];
   let newest: Frame | null = null;
   let asked = -Infinity;
+  let pushed = false; // the server sends forecasts by itself: none is asked for
   let fixedTimer = 0;
   let closed = false;
 
-  const names = (d: Describe) => [...new Set([...d.sensors, ...d.states, ...d.inputs].map((s) => s.name).concat(d.tracked))].join(",");
+  const names = (d: Describe) => {
+    const all = [...new Set([...d.sensors, ...d.inputs, ...d.states].map((s) => s.name).concat(d.tracked))];
+    let length = 0;
+    return all.filter((n) => (length += n.length + 1) < LONGEST_QUERY).join(",");
+  };
 
   const record = (start: number, end: number) => {
     const d = describe.get();
@@ -67,7 +74,7 @@ export function openTwin(name: string, range: number | null): TwinSession {
   });
 
   const askForecast = async () => {
-    if (performance.now() - asked < FORECAST_PAUSE) return;
+    if (pushed || performance.now() - asked < FORECAST_PAUSE) return;
     asked = performance.now();
     try {
       forecast.set(await query<ForecastOut>(name, "forecast"));
@@ -89,7 +96,7 @@ export function openTwin(name: string, range: number | null): TwinSession {
     showFrame.ask();
     const fc = forecast.get();
     const horizon = fc ? (fc.times.at(-1) ?? fc.t0) - fc.t0 : 0;
-    if (!fc || f.t > fc.t0 + 0.05 * horizon) void askForecast();
+    if (fc && f.t > fc.t0 + 0.1 * horizon) void askForecast();
     if (following.t.length > LONGEST_TRACK) void loadLive(view.get().range);
   };
 
@@ -133,7 +140,7 @@ export function openTwin(name: string, range: number | null): TwinSession {
   const onMessage = (message: LiveMessage) => {
     if (message.type === "hello") role.set(message.role ?? null);
     else if (message.type === "forecast") {
-      asked = performance.now();
+      pushed = true;
       forecast.set(message);
     } else if (message.type === "frame") {
       if (ready) take(message);
@@ -166,7 +173,7 @@ export function openTwin(name: string, range: number | null): TwinSession {
       }
       await loadLive(view.get().range);
       error.set(null);
-      await askForecast();
+      window.setTimeout(() => void askForecast(), FIRST_FORECAST);
     } catch (e) {
       fail(e);
       if (!closed && e instanceof ApiError && e.status !== 401 && e.status !== 404) window.setTimeout(start, 3000);
