@@ -1,9 +1,12 @@
 """`pollux.toml`: what is right is read, what is wrong is named with file, line, key, value and a way out."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from pollux.core.errors import WiringError
-from pollux.runtime.wiring import read_wiring
+from pollux.runtime.wiring import FREE_TABLES, KINDS, SETTINGS, read_wiring
 
 GOOD = """\
 [project]
@@ -103,6 +106,10 @@ def test_a_project_is_read(tmp_path):
         ("port = 9000", "port = true", ["server.port", "True"]),
         ("port = 9000", "port = 99000", ["server.port", "65535"]),
         ('authority = "lab"', 'connector = "plnt"', ["twin[0].tag[1].connector", "Did you mean 'plant'?"]),
+        ('url = "mqtt://127.0.0.1:1883"', 'ulr = "x"', ["connector.plant.ulr", "Did you mean 'url'?"]),
+        ('url = "mqtt://127.0.0.1:1883"', "url = 7", ["connector.plant.url", "of type str", "7"]),
+        ('url = "mqtt://127.0.0.1:1883"', "port = true", ["connector.plant.port", "of type int", "True"]),
+        ('tag = "TT101"', 'tag = "ack"', ["twin[0].tag[1].tag", "reserved"]),
         ("[server]", "[serve]", ["`serve`", "Did you mean 'server'?"]),
         ("level = 2", "level = ", ["TOML"]),
         ('name = "tank"', 'name = "../etc"', ["twin[0].name", "'../etc'"]),
@@ -132,3 +139,14 @@ def test_a_missing_file_and_an_empty_project_are_named(tmp_path):
         read_wiring(tmp_path)
     with pytest.raises(WiringError, match="connector is required"):
         read(tmp_path, GOOD.replace("[connector.plant]", "[connector.a]\nkind='http'\n[connector.plant]", 1))
+
+
+def test_every_key_is_documented():
+    """Each key that the reader takes, and each setting of a connector, stands in the reference."""
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "reference" / "wiring.md").read_text()
+    source = (root / "src" / "pollux" / "runtime" / "wiring.py").read_text()
+    keys = set(re.findall(r"table\.(?:text|seconds|number|texts|free|take|tables)\(\"(\w+)\"", source))
+    keys |= {*FREE_TABLES, *KINDS, *(key for settings in SETTINGS.values() for key in settings)}
+    assert {"period", "lag", "unit", "policy", "persistent"} <= keys
+    assert [key for key in sorted(keys) if f"`{key}`" not in page] == []

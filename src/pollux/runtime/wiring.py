@@ -25,6 +25,21 @@ from pollux.runtime.tables import NAME, Table, closest, read_toml
 FILE = "pollux.toml"
 KINDS = ("mqtt", "http", "replay", "memory")
 FREE_TABLES = ("policy", "mirror", "detect", "forecast", "plan", "live")
+TEXT, NUMBER = (str,), (int, float)
+SETTINGS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
+    "mqtt": {"url": TEXT, "client_id": TEXT, "persistent": (bool,), "prefix": TEXT, "port": (int,)},
+    "http": {"site": TEXT},
+    "memory": {},
+    "replay": {
+        "paths": (list,), "site": TEXT, "speed": NUMBER, "time": TEXT, "step": NUMBER, "origin": NUMBER,
+        "layout": TEXT, "columns": (dict,), "tag": TEXT, "value": TEXT,
+    },
+}  # fmt: skip
+"""Settings of each kind of connector and their types."""
+
+RESERVED = frozenset({"ack", "command", "fault"})
+"""Third levels of a topic that are not tags."""
+
 FORBIDDEN = set("/+#\x00")
 """Characters that mean something in a topic; a tag is one level of it."""
 
@@ -154,8 +169,21 @@ def _connectors(table: Table) -> tuple[ConnectorWiring, ...]:
         if not NAME.fullmatch(name):
             table.fail(name, "must be a name of letters, digits, `_`, `.`, `-`", ..., "Rename it.")
         kind = entry.text("kind", one_of=KINDS)
-        found.append(ConnectorWiring(name, kind, {k: v for k, v in entry.values.items() if k != "kind"}))
+        settings = {k: v for k, v in entry.values.items() if k != "kind"}
+        for key, value in settings.items():
+            _check_setting(entry, kind, key, value)
+        found.append(ConnectorWiring(name, kind, settings))
     return tuple(found)
+
+
+def _check_setting(table: Table, kind: str, key: str, value: Any) -> None:
+    known = SETTINGS[kind]
+    if key not in known:
+        table.fail(key, f"is not a setting of kind {kind!r}", ..., closest(key, known))
+    wanted = known[key]
+    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+        names = " or ".join(t.__name__ for t in wanted)
+        table.fail(key, f"must be of type {names}", value, "Correct it.")
 
 
 def _server(table: Table) -> ServerWiring:
@@ -219,6 +247,8 @@ def _tags(twin: Table, connectors: tuple[ConnectorWiring, ...], default: str | N
         tag = table.text("tag")
         if FORBIDDEN & set(tag) or len(tag) > 128:
             table.fail("tag", "must not hold `/`, `+` or `#` and has at most 128 characters", tag, "Rename it.")
+        if tag in RESERVED:
+            table.fail("tag", "must not be a reserved topic level", tag, "Rename it.")
         connector = _required(table, _connector(table, connectors, default))
         entry = TagWiring(
             tag=tag,

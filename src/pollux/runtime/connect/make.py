@@ -1,4 +1,4 @@
-"""From the wiring to connectors: the settings of each kind, checked by name."""
+"""From the wiring, whose settings have been checked, to connectors."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,17 +13,6 @@ from pollux.runtime.connect.memory import MemoryConnector
 from pollux.runtime.connect.records import RecordFormat
 from pollux.runtime.tables import closest
 from pollux.runtime.wiring import ConnectorWiring, Wiring
-
-SETTINGS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
-    "mqtt": {"url": str, "client_id": str, "persistent": bool, "prefix": str, "port": int},
-    "http": {"site": str},
-    "memory": {},
-    "replay": {
-        "paths": list, "site": str, "speed": (int, float), "time": str, "step": (int, float), "origin": (int, float),
-        "layout": str, "columns": dict, "tag": str, "value": str,
-    },
-}  # fmt: skip
-"""Settings of each kind and their types. `mqtt` without `url` (or "embedded") is the embedded broker on `port`."""
 
 
 def embedded(wiring: ConnectorWiring) -> bool:
@@ -55,7 +44,6 @@ def make_connector(
 
     `url` is that of the embedded broker, where it is used; `after` the journal's last time, for a replay to resume.
     """
-    check_settings(wiring)
     s = wiring.settings
     match wiring.kind:
         case "mqtt":
@@ -79,19 +67,6 @@ def make_connector(
             return _replay(wiring, sites, folder, clock, after)
         case _:
             return MemoryConnector(wiring.name)
-
-
-def check_settings(wiring: ConnectorWiring) -> None:
-    """Raises `WiringError` for an unknown setting or one of a wrong type."""
-    known = SETTINGS[wiring.kind]
-    for key, value in wiring.settings.items():
-        where = f"`connector.{wiring.name}.{key}`"
-        if key not in known:
-            raise WiringError(f"{where}: is not a setting of kind {wiring.kind!r}. {closest(key, known)}")
-        if not isinstance(value, known[key]) or (isinstance(value, bool) and known[key] is not bool):
-            wanted = known[key] if isinstance(known[key], tuple) else (known[key],)
-            names = " or ".join(kind.__name__ for kind in wanted)  # pyright: ignore[reportGeneralTypeIssues]
-            raise WiringError(f"{where}: must be of type {names}: got {value!r}. Correct it.")
 
 
 def _replay(

@@ -19,6 +19,7 @@ from pollux.core.time import rng
 from pollux.runtime.connect.base import ConnectorError, ConnectorState, Counters, Order, Sink, Unread
 from pollux.runtime.connect.orders import fault_packet, order_packet, parse_ack
 from pollux.runtime.connect.wire import Message, parse_mqtt
+from pollux.runtime.wiring import RESERVED
 
 BATCH = 512
 """Packets of one commit: those that have come while the last commit was under way."""
@@ -32,9 +33,6 @@ PASSWORD = "POLLUX_MQTT_PASSWORD"
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
 """Back-off after a lost connection, s: doubled each time, with jitter."""
-
-RESERVED = frozenset({"ack", "command", "fault"})
-"""Third levels of a topic that are not tags."""
 
 
 class MqttConnector:
