@@ -104,6 +104,7 @@ async def _publish(client: aiomqtt.Client, plant: Plant, args: argparse.Namespac
             plant.fault(kind, where, size, duration)
         readings = plant.step()
         t = readings.pop("t")
+        del readings["station_mode"]  # for evaluation; no twin is wired to it
         await client.publish(f"pollux/{args.site}", json.dumps({"t": t, "values": readings}), qos=1)
         if args.speed > 0:
             due += STEP / args.speed

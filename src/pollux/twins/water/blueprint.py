@@ -1,0 +1,57 @@
+"""How the water twin is run live: its title, its planner, what happens when nobody acts, the faults of its plant."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pollux import Belief, Blueprint, FaultKind
+
+from .habits import level_control
+from .instruments import INSTRUMENTS
+from .plant import JUNCTIONS
+from .twin import State, Water
+
+SLOT = 1800.0
+"""s; the planner holds its inputs for half an hour."""
+RESERVE = 0.6
+"""m; what the tank moves between two switches of the pump, kept off each limit by the planner."""
+HORIZON = 32
+"""h; beyond the end of the next night, so that the value of a full tank is seen."""
+WORTH = 10.0
+"""Currency per metre of tank at the end of the horizon: about what lifting it costs at the mean tariff."""
+
+
+def make() -> Blueprint:
+    """The blueprint; see `pollux.toml` beside this file for the wiring."""
+    return Blueprint(
+        twin=Water(),
+        title="City water",
+        kind="city water",
+        outlook=outlook,
+        check_step=300.0,
+        prior_share=0.1,
+        schematic=Path(__file__).with_name("schematic.svg").read_text("utf-8"),
+        faults=faults(),
+    )
+
+
+def outlook(belief: Belief, times: np.ndarray) -> np.ndarray:
+    """Inputs (k, u) that the station's own level control gives when nobody commands; NaN: as they are."""
+    level, day = (belief.mean[list(State.infos()).index(name)] for name in ("level", "day"))
+    pump = level_control(times, belief.t, float(level), float(day), belief.inputs[0] > 0.5)
+    return np.column_stack([pump, np.full((len(times), len(belief.inputs) - 1), np.nan)])
+
+
+def faults() -> tuple[FaultKind, ...]:
+    """The faults that the plant can be told to have, with a telling size each."""
+    tags = tuple(i.tag for i in INSTRUMENTS)
+    bias = {
+        (i.bias, i.unit): tuple(j.tag for j in INSTRUMENTS if (j.bias, j.unit) == (i.bias, i.unit)) for i in INSTRUMENTS
+    }
+    return (
+        FaultKind("leak", JUNCTIONS, 20.0, "%"),
+        FaultKind("demand_surge", JUNCTIONS, 50.0, "%"),
+        *(FaultKind("sensor_bias", where, size, unit) for (size, unit), where in bias.items()),
+        FaultKind("sensor_stuck", tags, 0.0, ""),
+        FaultKind("sensor_dropout", tags, 0.0, ""),
+    )
