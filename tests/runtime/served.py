@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from live_tank import Journal, Kit, Pump, TankHost, feed, make_host
 from pollux.runtime.serve.app import bind, create_app, serve
 from pollux.runtime.serve.auth import Auth
 from pollux.runtime.serve.border import Listen
+from pollux.runtime.serve.presence import FILE
 from pollux.runtime.serve.tokens import token_of
 
 
@@ -57,6 +59,9 @@ def served(kit: Kit, folder: Path) -> Iterator[Served]:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     ready.wait(10)
+    deadline = time.monotonic() + 10
+    while not (folder / FILE).exists() and not failed and time.monotonic() < deadline:
+        time.sleep(0.01)
     try:
         yield Served(listen.url, folder, host, journal, pump)
     finally:

@@ -6,7 +6,6 @@
 
 import sys
 
-import click
 import typer
 
 import pollux
@@ -55,14 +54,9 @@ def app(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run a command: its exit status."""
     try:
-        status = cli(arguments, standalone_mode=False)
+        status = cli(arguments, prog_name="pollux", standalone_mode=False)
         return status if isinstance(status, int) else 0
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
-    except click.ClickException as wrong:
-        wrong.show()
-        return wrong.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return 130
     except BaseExceptionGroup as group:
         return _tell(_first(group))
@@ -78,6 +72,9 @@ def _tell(error: BaseException) -> int:
         message, _, way_out = str(error).rpartition("; ")
         complain(message or way_out, way_out if message else "")
         return error.exit_code
+    if callable(show := getattr(error, "show", None)) and hasattr(error, "exit_code"):
+        show()  # wrong usage, said by the parser; newer typer has its own copy of click, so its type says nothing
+        return int(getattr(error, "exit_code", 2))
     if isinstance(error, OSError) and error.filename:
         complain(f"{error.filename!r} cannot be used ({error.strerror})", "Give another place, or its permissions")
         return 5
