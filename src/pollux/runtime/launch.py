@@ -7,13 +7,14 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import sys
 import webbrowser
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pollux.core.errors import InputError, StoreError
+from pollux.core.errors import InputError, PolluxError, StoreError
 from pollux.core.time import Clock
 from pollux.runtime.clock import SystemClock, token
 from pollux.runtime.connect.base import Connector
@@ -75,12 +76,32 @@ async def launch(
     engine = Engine(wiring, folder, clock)
     app = create_app(engine, auth, listen=listen)
     link = f"http://{listen.host}:{listen.port}/?token={auth.first_token}"
-    async with asyncio.TaskGroup() as group:
-        group.create_task(serve(app, listen, bound=bound), name="server")
-        announce(f"Pollux is at {link}")
-        if open_browser:
-            await asyncio.to_thread(webbrowser.open, link)
-        group.create_task(_work(engine, wiring, clock, demo, speed), name="engine")
+    failed: list[PolluxError] = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_termination(), name="termination")
+            group.create_task(serve(app, listen, bound=bound), name="server")
+            announce(f"Pollux is at {link}")
+            if open_browser:
+                await asyncio.to_thread(webbrowser.open, link)
+            group.create_task(_work(engine, wiring, clock, demo, speed), name="engine")
+    except* _Terminated:
+        pass
+    except* PolluxError as errors:
+        failed = [e for e in errors.exceptions if isinstance(e, PolluxError)]
+    if failed:
+        raise failed[0]
+
+
+class _Terminated(Exception):
+    """SIGTERM: stop in order, with success."""
+
+
+async def _termination() -> None:
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
+    await asked.wait()
+    raise _Terminated
 
 
 async def _work(engine: Engine, wiring: Wiring, clock: Clock, demo: bool, speed: float | None) -> None:
