@@ -32,6 +32,9 @@ from pollux.model.statespace import StateSpace, System, flatten
 LEVELS = (0.025, 0.25, 0.5, 0.75, 0.975)
 """Quantile levels of every forecast."""
 
+_EDGE = 1e-6
+"""The goal is integrated strictly inside each substep: a tariff that switches at its end belongs to the next one."""
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -134,9 +137,7 @@ class Forecaster:
         low, high = self.space.bounds("p")
         return np.clip(p, low[:, None], high[:, None])
 
-    def _plan(
-        self, belief: Belief, times: np.ndarray | None, plan: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _plan(self, belief: Belief, times: np.ndarray | None, plan: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         times = self.grid(belief) if times is None else np.asarray(times, np.float64)
         plan = np.tile(belief.inputs, (len(times), 1)) if plan is None else np.asarray(plan, np.float64)
         if plan.shape != (len(times), len(self.space.u)) or not np.isfinite(plan).all():
@@ -230,12 +231,12 @@ def forecast_program(system: System, substeps: int) -> Program:
             def sub(i, carry):
                 x, g, spent, first, worst = carry
                 s = begin + i * h
-                at = goal(s, x, u, p)
+                at = goal(s + _EDGE * h, x, u, p)
                 moved = step((s, h), x, u, p) + jnp.sqrt(h) * sd[:, None] * draw(k * substeps + i + 2, n)
                 moved = jnp.where(jnp.isfinite(moved), jnp.clip(moved, low, high), jnp.nan)
                 x = jnp.where(live, moved, x)
                 after = margins(s + h, x, u, p)
-                spent = spent + 0.5 * h * (at + goal(s + h, x, u, p))
+                spent = spent + 0.5 * h * (at + goal(s + (1 - _EDGE) * h, x, u, p))
                 share = jnp.where((g > 0) & (after < 0), g / jnp.where(g > after, g - after, 1.0), 1.0)
                 first, worst = note(first, worst, after, s + share * h, live)
                 return x, after, spent, first, worst

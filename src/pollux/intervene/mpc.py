@@ -90,7 +90,7 @@ class Mpc:
         at = list(self.shape.controls)
         start = series[:, at] if warm is None else np.asarray(warm, float)[:, at]
         w = np.clip((start - low) / (high - low), 0.0, 1.0)
-        u, states, rows, y, reduced, numbers = self.kernel(*v, w)
+        u, states, rows, y, reduced, numbers = self.kernel(*v, w, np.int64(o.iterations), np.float64(o.tolerance))
         cost, penalty, kkt, iterations, status = numbers
         return Plan(
             t=float(t),
@@ -192,8 +192,9 @@ def build_mpc(twin: Twin | StateSpace, options: MpcOptions, *, backend: Backend 
     )  # fmt: skip
 
     def program(*args):
-        v, w = Values(*args[:-1]), args[-1]
-        found = sqp(shape, v, w, solver, o.iterations, o.tolerance)
+        *values, w, iterations, tolerance = args
+        v = Values(*values)
+        found = sqp(shape, v, w, solver, iterations, tolerance)
         numbers = (found.path.cost, found.path.penalty, found.kkt, found.iterations, found.status)
         return (
             inputs(shape, v, found.w),
@@ -204,8 +205,7 @@ def build_mpc(twin: Twin | StateSpace, options: MpcOptions, *, backend: Backend 
             jax.numpy.stack([jax.numpy.asarray(number, jax.numpy.float64) for number in numbers]),
         )
 
-    key = (shape, solver, o.iterations, o.tolerance)
-    kernel = (backend or Xla()).one(Program("mpc", key, program, (False, True, True, True) + (False,) * 13))
+    kernel = (backend or Xla()).one(Program("mpc", (shape, solver), program, (False,) * (len(Values._fields) + 3)))
     return Mpc(space, options, shape, solver, kernel, defaults)
 
 

@@ -34,87 +34,69 @@ class Qp(NamedTuple):
 
 class _Point(NamedTuple):
     d: Array
-    v: Array
-    s: Array
-    y: Array
-    z: Array
-    a: Array
-    b: Array
+    P: Array
+    """Positive quantities, stacked: v, s = c + G d + v, d - lo, hi - d."""
+    D: Array
+    """Their multipliers: z, y, a, b."""
 
 
 def interior_point(qp: Qp, method: InteriorPoint) -> tuple[Array, Array]:
     """Solution d and the multipliers y of the rows (cost per unit of c). Bounded by `method.iterations`."""
     H, g, G, c, w1, w2, lo, hi = qp
     w1 = w1 + 1e-9  # a row without any weight would leave y + z = 0, which has no interior
-    count = 2 * c.size + 2 * g.size
+    r, n = c.size, g.size
     scale = 1.0 + jnp.max(jnp.abs(g))
 
-    def gap(q: _Point) -> Array:
-        return (
-            jnp.sum(q.y * q.s) + jnp.sum(q.z * q.v) + jnp.sum(q.a * (q.d - lo)) + jnp.sum(q.b * (hi - q.d))
-        ) / count
+    def parts(stacked: Array) -> tuple[Array, Array, Array, Array]:
+        return stacked[:r], stacked[r : 2 * r], stacked[2 * r : 2 * r + n], stacked[2 * r + n :]
 
-    def residuals(q: _Point):
-        return (
-            H @ q.d + g - q.y @ G - q.a + q.b,
-            w1 + 2 * w2 * q.v - q.y - q.z,
-            G @ q.d + c + q.v - q.s,
-        )
+    def residuals(q: _Point) -> tuple[Array, Array, Array]:
+        z, y, a, b = parts(q.D)
+        v, s = q.P[:r], q.P[r : 2 * r]
+        return H @ q.d + g - y @ G - a + b, w1 + 2 * w2 * v - y - z, G @ q.d + c + v - s
 
-    def newton(q: _Point, factor, parts, r, goals) -> _Point:
-        r_d, r_v, r_s = r
-        Dy, K = parts
-        cy, cz, ca, cb = goals
-        t = -r_v + cy / q.s + cz / q.v - Dy * r_s
-        e = cy / q.s - Dy * r_s - Dy * t / K
-        dd = cho_solve(factor, -r_d + e @ G + ca / (q.d - lo) - cb / (hi - q.d))
+    def newton(q: _Point, factor, K, W, residual, goal) -> _Point:
+        r_d, r_v, r_s = residual
+        C = goal / q.P
+        Cz, Cy, Ca, Cb = parts(C)
+        Wy = W[r : 2 * r]
+        t = Cy + Cz - r_v - Wy * r_s
+        dd = cho_solve(factor, (Cy - Wy * (r_s + t / K)) @ G + Ca - Cb - r_d)
         Gd = G @ dd
-        dv = (t - Dy * Gd) / K
-        ds = Gd + dv + r_s
-        dy = (cy - q.y * ds) / q.s
-        dz = (cz - q.z * dv) / q.v
-        return _Point(dd, dv, ds, dy, dz, (ca - q.a * dd) / (q.d - lo), (cb + q.b * dd) / (hi - q.d))
+        dv = (t - Wy * Gd) / K
+        dP = jnp.concatenate([dv, Gd + dv + r_s, dd, -dd])
+        return _Point(dd, dP, C - W * dP)
 
     def longest(q: _Point, dq: _Point) -> Array:
-        def limit(value, change):
-            return jnp.min(jnp.where(change < 0, -value / jnp.where(change < 0, change, -1.0), jnp.inf), initial=jnp.inf)
-
-        limits = [limit(v, dv) for v, dv in zip(q[1:], dq[1:], strict=True)]
-        limits += [limit(q.d - lo, dq.d), limit(hi - q.d, -dq.d)]
-        return jnp.minimum(1.0, jnp.min(jnp.stack(limits)))
+        value, change = jnp.concatenate([q.P, q.D]), jnp.concatenate([dq.P, dq.D])
+        return jnp.minimum(1.0, jnp.min(jnp.where(change < 0, -value / jnp.minimum(change, -1e-300), jnp.inf)))
 
     def body(carry):
         q, mu, _, i = carry
-        r = residuals(q)
-        Dy, Dz = q.y / q.s, q.z / q.v
-        K = 2 * w2 + Dy + Dz
-        M = H + (G.T * (Dy * (2 * w2 + Dz) / K)) @ G
-        M = M + jnp.diag(q.a / (q.d - lo) + q.b / (hi - q.d))
-        factor = cho_factor(M)
-        products = (q.y * q.s, q.z * q.v, q.a * (q.d - lo), q.b * (hi - q.d))
-        affine = newton(q, factor, (Dy, K), r, tuple(-v for v in products))
+        residual = residuals(q)
+        W = q.D / q.P
+        Wz, Wy, Wa, Wb = parts(W)
+        K = 2 * w2 + Wy + Wz
+        factor = cho_factor(H + (G.T * (Wy * (2 * w2 + Wz) / K)) @ G + jnp.diag(Wa + Wb))
+        affine = newton(q, factor, K, W, residual, -q.P * q.D)
         alpha = longest(q, affine)
-        after = _Point(*(v + alpha * dv for v, dv in zip(q, affine, strict=True)))
-        target = mu * (gap(after) / mu) ** 3
-        second = (affine.y * affine.s, affine.z * affine.v, affine.a * affine.d, -affine.b * affine.d)
-        goals = tuple(target - v - w for v, w in zip(products, second, strict=True))
-        step = newton(q, factor, (Dy, K), r, goals)
+        target = mu * (jnp.mean((q.P + alpha * affine.P) * (q.D + alpha * affine.D)) / mu) ** 3
+        step = newton(q, factor, K, W, residual, target - q.P * q.D - affine.P * affine.D)
         alpha = 0.995 * longest(q, step)
-        alpha = jnp.where(jnp.isfinite(alpha), alpha, 0.0)
-        moved = _Point(*(v + alpha * dv for v, dv in zip(q, step, strict=True)))
-        ok = jnp.all(jnp.isfinite(moved.d)) & jnp.isfinite(gap(moved))
+        moved = jax.tree.map(lambda v, dv: v + alpha * dv, q, step)
+        mu = jnp.mean(moved.P * moved.D)
+        error = jnp.max(jnp.abs(jnp.concatenate(residuals(moved))))
+        ok = jnp.isfinite(mu) & jnp.isfinite(error)
         q = jax.tree.map(lambda new, old: jnp.where(ok, new, old), moved, q)
-        error = jnp.max(jnp.stack([jnp.max(jnp.abs(v), initial=0.0) for v in residuals(q)]))
-        done = ((gap(q) < method.tolerance * scale) & (error < 1e2 * method.tolerance * scale)) | ~ok
-        return q, gap(q), done, i + 1
+        done = ((mu < method.tolerance * scale) & (error < 1e2 * method.tolerance * scale)) | ~ok
+        return q, mu, done, i + 1
 
     d = jnp.clip(jnp.zeros_like(g), lo + 0.1 * (hi - lo), hi - 0.1 * (hi - lo))
     row = G @ d + c
     v = jnp.maximum(-row, 0.0) + 0.1
+    P = jnp.concatenate([v, jnp.maximum(row + v, 0.1), d - lo, hi - d])
     half = 0.5 * (w1 + 2 * w2 * v)
-    box = 0.1 * scale
-    start = _Point(d, v, jnp.maximum(row + v, 0.1), half, half, box / (d - lo), box / (hi - d))
-    q, *_ = jax.lax.while_loop(
-        lambda s: ~s[2] & (s[3] < method.iterations), body, (start, gap(start), jnp.asarray(False), 0)
-    )
-    return q.d, q.y
+    D = jnp.concatenate([half, half, 0.1 * scale / (d - lo), 0.1 * scale / (hi - d)])
+    start = (_Point(d, P, D), jnp.mean(P * D), jnp.asarray(False), 0)
+    q, *_ = jax.lax.while_loop(lambda s: ~s[2] & (s[3] < method.iterations), body, start)
+    return q.d, parts(q.D)[1]

@@ -20,7 +20,7 @@ class InteriorPoint:
     """
 
     iterations: int = 40
-    tolerance: float = 1e-9
+    tolerance: float = 1e-11
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,10 @@ from pollux.model.rk4 import rk4
 from pollux.model.statespace import System
 
 
+_EDGE = 1e-6
+"""Share of an interval that is kept clear of its ends, see `stage`."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """What is compiled: everything that changes the program and no number that could change at run time."""
@@ -90,20 +94,27 @@ class Local(NamedTuple):
 
 
 def stage(shape: Shape) -> Callable[..., tuple[Array, Array]]:
-    """(t, x, u, p) -> (x at t + step, integral of the goal), u held."""
+    """(t, x, u, p) -> (x at t + step, integral of the goal), u held.
+
+    The model is asked for times strictly inside the interval: a tariff or a demand that switches at its end belongs to
+    the next one, and would otherwise enter the last stage of the Runge-Kutta step.
+    """
     s, h = shape.system, shape.step
     if s.period is not None:
         return lambda t, x, u, p: (s.f(t, x, u, p), h * s.goal(t, x, u, p))
-    if not shape.goal:
-        flow = rk4(s.f, shape.substeps)
-        return lambda t, x, u, p: (flow(t, h, x, u, p), jnp.zeros(()))
 
     def both(t, z, u, p):
         return jnp.append(s.f(t, z[:-1], u, p), s.goal(t, z[:-1], u, p))
 
-    flow = rk4(both, shape.substeps)
+    rate = both if shape.goal else s.f
 
     def step(t, x, u, p):
+        def inside(time, z, u, p):
+            return rate(t + _EDGE * h + (time - t) * (1 - 2 * _EDGE), z, u, p)
+
+        flow = rk4(inside, shape.substeps)
+        if not shape.goal:
+            return flow(t, h, x, u, p), jnp.zeros(())
         z = flow(t, h, jnp.append(x, 0.0), u, p)
         return z[:-1], z[-1]
 

@@ -49,19 +49,21 @@ class _State(NamedTuple):
     reduced: Array
     kkt: Array
     damping: Array
-    moving: Array
-    """Whether the last step was worth taking."""
+    d: Array
+    """Direction to search along next."""
+    promised: Array
+    """Fall of the cost that the model promises at its end."""
     iterations: Array
     status: Array
 
 
 def sqp(
-    shape: Shape, v: Values, w: Array, solver: InteriorPoint | ActiveSet, iterations: int, tolerance: float
+    shape: Shape, v: Values, w: Array, solver: InteriorPoint | ActiveSet, iterations: Array, tolerance: Array
 ) -> Solution:
     """Improve the scaled plan `w` (N, c) until the residual is below `tolerance`, at most `iterations` times.
 
-    A pass judges the present plan and, unless that ends the solve, steps to the next. One pass is traced once, because
-    compiling the differentiated model dominates the first solve.
+    One pass searches along the present direction (at first none), judges where it ends and, unless that ends the
+    solve, finds the next direction. So everything is traced once: compiling the model dominates the first solve.
     """
     N, r, nf = shape.steps, len(v.w1), len(shape.floored)
     w1 = jnp.concatenate([jnp.tile(v.w1, N), v.floor_price])
@@ -71,80 +73,79 @@ def sqp(
         below = jnp.maximum(-rows, 0.0)
         return jnp.sum(w1 * below + w2 * below**2)
 
-    def judge(w, local: Local, y):
-        """Multipliers that fit the present violations, the reduced gradient, and the residual."""
-        below = jnp.maximum(-local.c, 0.0)
-        kink = below < _KINK * _reach(local.G, N, r)
-        y = jnp.clip(y, jnp.where(kink, 0.0, w1) + 2 * w2 * below, w1 + 2 * w2 * below)
-        reduced = local.g - y @ local.G
-        sigma = scale_of(local)
-        flat = w.reshape(-1)
-        stationary = jnp.max(jnp.abs(flat - jnp.clip(flat - reduced / sigma, 0.0, 1.0)))
-        slack = jnp.max(jnp.abs(y * jnp.maximum(local.c, 0.0)), initial=0.0) / sigma
-        return y, reduced, jnp.maximum(stationary, slack)
-
-    def step(s: _State, local: Local) -> _State:
-        flat = s.w.reshape(-1)
-        sigma = scale_of(local)
-        reach = _reach(local.G, N, r)
-        H = local.H / sigma + s.damping * jnp.eye(flat.size)
-        G, c = local.G / reach[:, None], local.c / reach
-        qp = Qp(H, local.g / sigma, G, c, w1 * reach / sigma, w2 * reach**2 / sigma, -flat, 1.0 - flat)
-        d, y = interior_point(qp, solver) if isinstance(solver, InteriorPoint) else active_set(qp, solver)
-        d, y = jnp.clip(d, -flat, 1.0 - flat), y * sigma / reach
-        smooth = local.g @ d + 0.5 * sigma * d @ (H @ d)
-        promised = penalty(local.c) - penalty(local.c + local.G @ d) - smooth
-        noise = 1e-13 * (1.0 + jnp.abs(s.path.cost))
+    def search(s: _State) -> _State:
+        first = s.iterations == 0
+        noise = 1e-13 * (1.0 + jnp.where(first, 0.0, jnp.abs(s.path.cost)))
+        largest = jnp.finfo(jnp.float64).max
 
         def attempt(carry):
             _, _, alpha, i, _ = carry
-            w = jnp.clip(flat + alpha * d, 0.0, 1.0).reshape(s.w.shape)
+            w = jnp.clip(s.w + alpha * s.d.reshape(s.w.shape), 0.0, 1.0)
             path = roll(shape, v, w)
-            good = path.cost <= s.path.cost - _ARMIJO * alpha * promised + noise
-            return w, path, 0.5 * alpha, i + 1, good
+            target = s.path.cost - _ARMIJO * alpha * s.promised + noise
+            return w, path, 0.5 * alpha, i + 1, path.cost <= jnp.where(first, largest, target)
 
         w, path, _, tries, good = jax.lax.while_loop(
             lambda c: ~c[4] & (c[3] < _TRIALS), attempt, (s.w, s.path, jnp.asarray(1.0), 0, jnp.asarray(False))
         )
         w, path = jax.tree.map(lambda new, old: jnp.where(good, new, old), (w, path), (s.w, s.path))
-        damping = jnp.where(good & (tries == 1), s.damping / 10, jnp.where(good, 2 * s.damping, 30 * s.damping))
-        damping = jnp.clip(damping, 1e-9, 1e3)
-        return s._replace(
-            w=w,
-            path=path,
-            y=jnp.where(jnp.all(jnp.isfinite(y)), y, s.y),
-            damping=damping,
-            moving=jnp.where(good, promised > 10 * noise, damping < 1e2),
-            iterations=s.iterations + 1,
-        )
+        change = jnp.where(good & (tries == 1), 0.1, jnp.where(good, 2.0, 30.0))
+        damping = jnp.where(first, s.damping, jnp.clip(s.damping * change, 1e-9, 1e3))
+        useful = jnp.where(good, s.promised > 10 * noise, damping < 1e2)
+        status = jnp.where(s.iterations >= iterations, LIMIT, _RUNNING)
+        status = jnp.where(first, jnp.where(good, status, DIVERGED), jnp.where(useful, status, STALLED))
+        return s._replace(w=w, path=path, damping=damping, status=status)
+
+    def judge(s: _State, local: Local) -> _State:
+        """Multipliers that fit the present violations, the reduced gradient, and the residual."""
+        below = jnp.maximum(-local.c, 0.0)
+        kink = below < _KINK * _reach(local.G, N, r)
+        y = jnp.where(s.iterations == 0, w1, s.y)
+        y = jnp.clip(y, jnp.where(kink, 0.0, w1) + 2 * w2 * below, w1 + 2 * w2 * below)
+        y = jnp.where((s.iterations == 0) & (local.c > 0), 0.0, y)
+        reduced = local.g - y @ local.G
+        sigma, flat = _scale(local), s.w.reshape(-1)
+        stationary = jnp.max(jnp.abs(flat - jnp.clip(flat - reduced / sigma, 0.0, 1.0)))
+        slack = jnp.max(jnp.abs(y * jnp.maximum(local.c, 0.0)), initial=0.0) / sigma
+        kkt = jnp.maximum(stationary, slack)
+        status = jnp.where(kkt < tolerance, OPTIMAL, s.status)
+        return s._replace(y=y, reduced=reduced, kkt=kkt, status=status)
+
+    def aim(s: _State, local: Local) -> _State:
+        flat, sigma, reach = s.w.reshape(-1), _scale(local), _reach(local.G, N, r)
+        H = local.H / sigma + s.damping * jnp.eye(flat.size)
+        G, c = local.G / reach[:, None], local.c / reach
+        qp = Qp(H, local.g / sigma, G, c, w1 * reach / sigma, w2 * reach**2 / sigma, -flat, 1.0 - flat)
+        d, y = interior_point(qp, solver) if isinstance(solver, InteriorPoint) else active_set(qp, solver)
+        d = jnp.clip(d, -flat, 1.0 - flat)
+        smooth = local.g @ d + 0.5 * sigma * d @ (H @ d)
+        promised = penalty(local.c) - penalty(local.c + local.G @ d) - smooth
+        return s._replace(d=d, y=y * sigma / reach, promised=promised, iterations=s.iterations + 1)
 
     def body(s: _State) -> _State:
+        s = search(s)
         local = localise(shape, v, s.w, s.path, s.y[: N * r].reshape(N, r), s.y[N * r :])
-        y, reduced, kkt = judge(s.w, local, s.y)
-        status = jnp.where(s.iterations >= iterations, LIMIT, _RUNNING)
-        status = jnp.where(s.moving, status, STALLED)
-        status = jnp.where(kkt < tolerance, OPTIMAL, status)
-        s = s._replace(y=y, reduced=reduced, kkt=kkt, status=status)
-        return jax.lax.cond(status == _RUNNING, step, lambda s, _: s, s, local)
+        s = judge(s, local)
+        return jax.lax.cond(s.status == _RUNNING, aim, lambda s, _: s, s, local)
 
-    path = roll(shape, v, w)
-    below = jnp.maximum(-jnp.concatenate([path.rows.reshape(-1), path.floors]), 0.0)
+    nowhere = jax.tree.map(lambda a: jnp.full(a.shape, jnp.nan), jax.eval_shape(lambda: roll(shape, v, w)))
     start = _State(
-        w=w,
-        path=path,
-        y=jnp.where(below > 0, w1, 0.0) + 2 * w2 * below,
+        w=jnp.asarray(w),
+        path=nowhere,
+        y=jnp.zeros(w1.size),
         reduced=jnp.zeros(w.size),
         kkt=jnp.asarray(jnp.inf),
         damping=jnp.asarray(1e-6),
-        moving=jnp.asarray(True),
+        d=jnp.zeros(w.size),
+        promised=jnp.asarray(0.0),
         iterations=jnp.asarray(0),
-        status=jnp.where(jnp.isfinite(path.cost), _RUNNING, DIVERGED),
+        status=jnp.asarray(_RUNNING),
     )
     s = jax.lax.while_loop(lambda s: s.status == _RUNNING, body, start)
     return Solution(s.w, s.path, s.y, s.reduced.reshape(s.w.shape), s.kkt, s.iterations, s.status)
 
 
-def scale_of(local: Local) -> Array:
+def _scale(local: Local) -> Array:
     """Size of the smooth part: the largest curvature or slope over the whole range of one input."""
     return jnp.maximum(jnp.maximum(jnp.max(jnp.diagonal(local.H)), jnp.max(jnp.abs(local.g))), 1e-12)
 
