@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("wntr", reason="the water plant needs `pollux[water]`")
 
-from pollux.twins.water.broadcast import arguments, obey, schedule
+from pollux.twins.water.broadcast import arguments, obey, recall, remember, schedule
 from pollux.twins.water.clairvoyant import AREA
 from pollux.twins.water.plant import MEAN_FLOW, START, STEP, Plant
 from pollux.twins.water.station import DWELL, PATIENCE, Station
@@ -215,3 +215,19 @@ def test_command_line():
     assert schedule(args.fault, 100.0) == [(100.0 + 7200, "leak", "31", 20.0, 6 * 3600.0)]
     with pytest.raises(SystemExit):
         schedule(["flood:1:2"], 0.0)
+
+
+def test_a_restart_finds_the_tank_as_it_was(tmp_path):
+    file = tmp_path / "plant.json"
+    with Plant(seed=1) as plant:
+        run(plant, 20)
+        remember(plant, file)
+        t, level = plant.t, plant.level()
+    assert recall(t + STEP, file) == (level, True)
+    assert recall(t + 2e5, file) == (None, True)
+    with Plant(seed=1, start=t + STEP, level0=level) as plant:
+        plant.step()
+        assert plant.truth().level == pytest.approx(level)
+    file.write_text("[1")
+    assert recall(t, file) == (None, True)
+    assert recall(t, None) == (None, True)

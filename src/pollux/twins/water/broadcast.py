@@ -11,12 +11,14 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiomqtt
 
 from .plant import FAULTS, START, STEP, Plant
+from .station import Station
 
 PASSWORD = "POLLUX_MQTT_PASSWORD"
 RETRY_S = 2.0
@@ -36,6 +38,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--start",
         help="first event time, ISO 8601 (default 2026-01-05T00:00Z; a number is seconds since 1970)",
     )
+    parser.add_argument("--memory", type=Path, help="file that keeps the tank between runs (.pollux/plant-SITE.json)")
     parser.add_argument("--steps", type=int, help="stop after so many steps")
     parser.add_argument("--fault", action="append", default=[], metavar="KIND:WHERE:SIZE[:HOUR[:HOURS]]",
                         help=f"fault at simulated HOUR for HOURS; kinds: {', '.join(FAULTS)}")  # fmt: skip
@@ -87,6 +90,36 @@ def obey(plant: Plant, site: str, topic: str, payload: bytes) -> dict[str, Any] 
         return None
 
 
+def memory_of(args: argparse.Namespace) -> Path | None:
+    """Where the tank's level is kept between runs: where nobody has a `.pollux` folder, nowhere."""
+    if args.memory is not None:
+        return args.memory
+    folder = Path(".pollux")
+    return folder / f"plant-{args.site}.json" if folder.is_dir() else None
+
+
+def remember(plant: Plant, file: Path | None) -> None:
+    """Keep what a restart needs; a plant that cannot write goes on without."""
+    if file is None:
+        return
+    state = {"t": plant.t, "level": plant.level(), "running": plant.station.running, "seed": plant.seed}
+    with contextlib.suppress(OSError):
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps(state), "utf-8")
+        new.replace(file)
+
+
+def recall(start: float, file: Path | None) -> tuple[float | None, bool]:
+    """Tank level and pump at the last run's end, if that was less than a day before `start`; else (None, True)."""
+    try:
+        state = json.loads(file.read_text("utf-8")) if file is not None else {}
+        if isinstance(state, dict) and abs(start - float(state["t"])) <= 86400.0:
+            return float(state["level"]), bool(state["running"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None, True
+
+
 async def _listen(client: aiomqtt.Client, plant: Plant, site: str) -> None:
     async for message in client.messages:
         payload = message.payload if isinstance(message.payload, bytes) else b""
@@ -103,6 +136,7 @@ async def _publish(client: aiomqtt.Client, plant: Plant, args: argparse.Namespac
             _, kind, where, size, duration = faults.pop(0)
             plant.fault(kind, where, size, duration)
         readings = plant.step()
+        remember(plant, memory_of(args))
         t = readings.pop("t")
         del readings["station_mode"]  # for evaluation; no twin is wired to it
         await client.publish(f"pollux/{args.site}", json.dumps({"t": t, "values": readings}), qos=1)
@@ -152,5 +186,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Start the plant from the command line."""
     args = arguments(argv)
     start = _time(args.start) if args.start else START
-    with Plant(seed=args.seed, start=start) as plant, contextlib.suppress(KeyboardInterrupt):
+    level, running = recall(start, memory_of(args)) if args.start else (None, True)
+    plant = Plant(seed=args.seed, start=start, level0=level, station=Station(running=running))
+    with plant, contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve(plant, args))

@@ -75,6 +75,8 @@ class Plant:
     noise: bool = True
     step_s: float = STEP
     station: Station = field(default_factory=Station)
+    level0: float | None = None
+    """First tank level, m; None: Net1's own."""
 
     def __post_init__(self) -> None:
         self.t = self.start
@@ -86,6 +88,8 @@ class Plant:
         self._valves = {pipe: net.link(pipe) for pipe in VALVES}
         base = np.array([net.get_node(i, epanet.BASEDEMAND) for i in self._nodes.values()])
         self._tank_bottom = net.get_node(self._tank, epanet.ELEVATION)
+        if self.level0 is not None:
+            net.set_node(self._tank, epanet.TANKLEVEL, min(max(self.level0, 30.5), 45.7))
         self._demand = Demand(JUNCTIONS, base, self.start, self.step_s, self.seed)
         self._instruments = Instruments(self.seed, noise=self.noise)
         self._leaks: dict[str, _Load] = {}
