@@ -116,6 +116,17 @@ def source_of(binding: Binding, port: int) -> str:
 
 
 @dataclass
+class _Open:
+    """A bin with its columns as lists, which are faster to write one by one."""
+
+    k: int
+    t: list[float]
+    value: list[float]
+    final: int = 0
+    """Ports that have a value at the bin's own time, so that no later row of theirs can belong to it."""
+
+
+@dataclass
 class _Fold:
     """The fold with its state thawed."""
 
@@ -127,8 +138,9 @@ class _Fold:
     def __post_init__(self) -> None:
         s = self.state
         self.watermark, self.next_bin, self.count, self.empty = s.watermark, s.next_bin, s.count, s.empty
-        self.newest = s.newest.copy()
-        self.bins = {b.k: Bin(b.k, b.t.copy(), b.value.copy()) for b in s.bins}
+        self.n = len(self.binding.ports)
+        self.newest: list[float] = s.newest.tolist()
+        self.bins = {b.k: self._open(b) for b in s.bins}
         self.ahead = {a.source: a for a in s.ahead}
 
     def freeze(self) -> AlignState:
@@ -137,8 +149,8 @@ class _Fold:
             self.next_bin,
             self.count,
             self.empty,
-            self.newest,
-            tuple(self.bins[k] for k in sorted(self.bins)),
+            np.array(self.newest),
+            tuple(Bin(k, np.array(b.t), np.array(b.value)) for k, b in sorted(self.bins.items())),
             tuple(self.ahead[name] for name in sorted(self.ahead)),
         )
 
@@ -146,7 +158,7 @@ class _Fold:
         if t > self.watermark + self.binding.jump and not self._plausible(port, t):
             self.outcomes.append(Outcome(port, t, value, "future"))
             return
-        if port < len(self.binding.ports) and not self._place(port, t, value):
+        if port < self.n and not self._place(port, t, value):
             return
         if t > self.watermark:
             self.watermark = t
@@ -182,14 +194,15 @@ class _Fold:
         if self.next_bin is not None and k < self.next_bin:
             self.outcomes.append(Outcome(port, t, value, "late"))
             return False
-        if k not in self.bins:
-            n = len(self.binding.ports)
-            self.bins[k] = Bin(k, np.full(n, -np.inf), np.full(n, np.nan))
-        here = self.bins[k]
+        here = self.bins.get(k)
+        if here is None:
+            here = self.bins[k] = _Open(k, [-math.inf] * self.n, [math.nan] * self.n)
         if t == here.t[port]:
             self.outcomes.append(Outcome(port, t, value, "duplicate"))
             return False
         if t > here.t[port]:
+            own = (k - TOLERANCE) * self.binding.period
+            here.final += t >= own > here.t[port]
             here.t[port], here.value[port] = t, value
         if t > self.newest[port]:
             self.newest[port] = t
@@ -203,7 +216,7 @@ class _Fold:
                     return
                 self._emit(first)
             elif self.next_bin in self.bins:
-                if not (self._final(self.bins[self.next_bin]) or self._expired(self.next_bin)):
+                if self.bins[self.next_bin].final < self.n and not self._expired(self.next_bin):
                     return
                 self._emit(self.next_bin)
             elif not self._expired(self.next_bin):
@@ -219,10 +232,9 @@ class _Fold:
         p = self.binding.period
         return self.watermark - (k * p + self.binding.lag) > TOLERANCE * p
 
-    def _final(self, here: Bin) -> bool:
-        """Whether every port has a value at the bin's own time, so that no later row can belong to it."""
-        t = here.k * self.binding.period
-        return bool(np.all(here.t >= t - TOLERANCE * self.binding.period))
+    def _open(self, b: Bin) -> _Open:
+        own = (b.k - TOLERANCE) * self.binding.period
+        return _Open(b.k, b.t.tolist(), b.value.tolist(), int(np.count_nonzero(b.t >= own)))
 
     def _emit(self, k: int) -> None:
         b = self.binding
