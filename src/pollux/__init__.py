@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pollux.core.twin import param as param
     from pollux.core.twin import part as part
     from pollux.core.twin import var as var
+    from pollux.intervene.detect import build_detector as build_detector
+    from pollux.intervene.mpc import build_mpc as build_mpc
+    from pollux.intervene.mpc_options import MpcOptions as MpcOptions
     from pollux.mirror.ekf import Ekf as Ekf
     from pollux.mirror.fleet import build_fleet as build_fleet
     from pollux.mirror.ukf import Ukf as Ukf
@@ -63,6 +66,9 @@ _HOMES = {
     "param": "core.twin",
     "part": "core.twin",
     "var": "core.twin",
+    "build_detector": "intervene.detect",
+    "build_mpc": "intervene.mpc",
+    "MpcOptions": "intervene.mpc_options",
     "Ekf": "mirror.ekf",
     "Ukf": "mirror.ukf",
     "build_fleet": "mirror.fleet",
