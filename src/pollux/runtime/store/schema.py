@@ -82,11 +82,11 @@ def fetch(connection: apsw.Connection, sql: str, arguments: tuple = ()) -> list[
     return connection.execute(sql, arguments).fetchall()
 
 
-def open_writer(path: Path) -> apsw.Connection:
-    """The writing connection, with the tables made or their version checked."""
+def open_writer(path: Path, vfs: str | None = None) -> apsw.Connection:
+    """The writing connection, with the tables made or their version checked. `vfs` names a layer below SQLite."""
     path.parent.mkdir(parents=True, exist_ok=True)
     before = wal_frames(path)
-    connection = apsw.Connection(str(path))
+    connection = apsw.Connection(str(path), vfs=vfs)
     connection.set_busy_timeout(2000)
     check_wal(connection, before, path)
     fresh = not connection.execute("SELECT count(*) FROM sqlite_schema").get
@@ -106,9 +106,9 @@ def open_writer(path: Path) -> apsw.Connection:
     return connection
 
 
-def open_reader(path: Path) -> apsw.Connection:
+def open_reader(path: Path, vfs: str | None = None) -> apsw.Connection:
     """A connection that only reads; it never waits for the writer."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
     connection.set_busy_timeout(2000)
     check_version(connection, path)
     return connection

@@ -27,18 +27,18 @@ class SqliteStore:
     """A `Store` (see `base`). Everything inside `transaction()` must come from one thread at a time.
 
     `takeover` ignores the lock of another writer and fences it by the epoch. Raises `FencedError`,
-    `CorruptionError` or `StoreError`.
+    `CorruptionError` or `StoreError`. `vfs` names an apsw VFS: the tests put one there that cuts the power.
     """
 
-    def __init__(self, path: Path | str, *, takeover: bool = False):
-        self.path = Path(path)
+    def __init__(self, path: Path | str, *, takeover: bool = False, vfs: str | None = None):
+        self.path, self._vfs = Path(path), vfs
         self._lock = threading.Lock()
         self._tags: dict[tuple[str, str], int] = {}
         with guarded(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._fence = Fence(self.path, takeover)
             try:
-                self._writer = open_writer(self.path)
+                self._writer = open_writer(self.path, vfs)
                 if self.path.stat().st_size <= CHECK_BELOW:
                     check_structure(self._writer, self.path)
                 self._fence.enter(self._writer)
@@ -46,7 +46,7 @@ class SqliteStore:
                 self._compactor = Compactor(self._writer)
                 self._tracks = TrackWriter(self._writer)
                 self._tags = _read_tags(self._writer)
-                self._reader = open_reader(self.path)
+                self._reader = open_reader(self.path, vfs)
                 self._channels = ChannelReader(self._reader)
             except BaseException:
                 self._fence.close()
@@ -102,7 +102,7 @@ class SqliteStore:
     def blocks(self, start: int = 0) -> Iterator[Block]:
         """The journal from row `start` on, verified; over a connection of its own."""
         with guarded(self.path):
-            connection = open_reader(self.path)
+            connection = open_reader(self.path, self._vfs)
             try:
                 yield from read_blocks(connection, start)
             finally:
@@ -174,7 +174,7 @@ class SqliteStore:
     def verify(self) -> int:
         """Read and check the whole file: pages, indices, every journal block. The number of rows."""
         with guarded(self.path):
-            connection = open_reader(self.path)
+            connection = open_reader(self.path, self._vfs)
             try:
                 check_structure(connection, self.path)
                 return sum(len(block.rows) for block in read_blocks(connection, 0))

@@ -1,0 +1,115 @@
+"""Power cuts: lost, reordered and torn writes at random instants. POLLUX_CUTS makes the run longer."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import apsw
+import numpy as np
+import pytest
+
+from pollux.core.errors import StoreError
+from pollux.runtime.store import chunks, schema
+from pollux.runtime.store.base import Rows, Snapshot
+from pollux.runtime.store.layout import join
+from pollux.runtime.store.sqlite import SqliteStore
+
+spec = importlib.util.spec_from_file_location("power", Path(__file__).parent / "power.py")
+assert spec is not None
+assert spec.loader is not None
+power = importlib.util.module_from_spec(spec)
+sys.modules["power"] = power
+spec.loader.exec_module(power)
+
+CUTS = int(os.environ.get("POLLUX_CUTS", "40"))
+
+
+def batch(b, tag):
+    n = 1 + 7 * b % 60
+    return Rows(b + np.arange(n) / 100, np.full(n, tag, np.uint32), np.full(n, float(b)))
+
+
+def work(path, vfs):
+    """Append until the power goes; the batches that were acknowledged."""
+    acknowledged = []
+    store = None
+    try:
+        store = SqliteStore(path, vfs=vfs)
+        tag = int(store.tag_ids("a", ["x"])[0])
+        for b in range(10_000):
+            with store.transaction():
+                store.append(batch(b, tag), 0.0)
+                if b % 5 == 0:
+                    store.save_snapshot(Snapshot("a", store.next_seq, float(b), "m", b"%d" % store.next_seq))
+            acknowledged.append(b)
+            store.maintain()
+    except (power.PowerCut, StoreError, apsw.Error):
+        pass
+    finally:
+        if store is not None:
+            store.close()
+    return acknowledged
+
+
+def check(folder, acknowledged):
+    """Everything acknowledged is there, at most one batch more, nothing damaged."""
+    store = SqliteStore(folder / "store.db")
+    journal = join([block.rows for block in store.blocks()])
+    tag = int(store.tag_ids("a", ["x"])[0])
+    found = list(dict.fromkeys(journal.value.astype(int).tolist()))
+    assert found[: len(acknowledged)] == acknowledged
+    assert len(found) <= len(acknowledged) + 1
+    expected = join([batch(b, tag) for b in found])
+    assert journal.t.tobytes() == expected.t.tobytes()
+    t, _ = store.history("a", "x", -np.inf, np.inf)
+    assert len(t) == len(np.unique(journal.t))
+    snapshot = store.load_snapshot("a", "m")
+    if acknowledged:
+        assert snapshot is not None
+        assert snapshot.data == b"%d" % snapshot.seq
+    store.close()
+
+
+def run(tmp_path, monkeypatch, cuts):
+    monkeypatch.setattr(chunks, "TAIL_ROWS", 300)
+    rng = np.random.default_rng(11)
+    total = 0
+    for k in range(cuts):
+        folder, left = tmp_path / f"run{k}", tmp_path / f"left{k}"
+        folder.mkdir()
+        left.mkdir()
+        disk = power.Disk(f"power{k}", int(rng.integers(0, 600)))
+        acknowledged = work(folder / "store.db", disk.name)
+        disk.leave(left, rng)
+        disk.unregister()
+        check(left, acknowledged)
+        total += len(acknowledged)
+    return total
+
+
+def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path, monkeypatch, recwarn):
+    original = schema.open_writer
+
+    def small_log(path, vfs=None):
+        connection = original(path, vfs)
+        connection.execute("PRAGMA wal_autocheckpoint=20")  # so that cuts fall into checkpoints too
+        return connection
+
+    monkeypatch.setattr("pollux.runtime.store.sqlite.open_writer", small_log)
+    assert run(tmp_path, monkeypatch, CUTS) > 10 * CUTS
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_cut_disk_finds_a_store_that_does_not_wait_for_the_disk(tmp_path, monkeypatch):
+    """The proof of the proof: with synchronous=NORMAL the same cuts lose acknowledged rows."""
+    original = schema.open_writer
+
+    def hasty(path, vfs=None):
+        connection = original(path, vfs)
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    monkeypatch.setattr("pollux.runtime.store.sqlite.open_writer", hasty)
+    with pytest.raises((AssertionError, StoreError)):
+        run(tmp_path, monkeypatch, 40)
