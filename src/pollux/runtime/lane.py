@@ -61,6 +61,9 @@ class Lane:
         self.live, self.journal, self.actuators = live, journal, actuators
         self.switch, self.site, self.trail = switch, site, trail
         self.hub = Hub()
+        self.dialogue: Any = None
+        """Answers questions about this twin; trained at the first one (`serve.asking`)."""
+        self.training = asyncio.Lock()
         self._turn = asyncio.Lock()
         self._looking = asyncio.Lock()
         self._published = -FRAME_GAP

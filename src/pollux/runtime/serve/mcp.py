@@ -9,13 +9,13 @@ from typing import Any
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
-from pydantic import ValidationError
 
 import pollux
 from pollux.autonomy.policy import ROLES, Principal
 from pollux.core.errors import PolluxError
 from pollux.runtime.jsonable import jsonable
 from pollux.runtime.lane import dumps
+from pollux.runtime.serve.asking import LOOKS
 from pollux.runtime.serve.capability import Capability
 from pollux.runtime.serve.problems import Problem, body_of, problem_of
 from pollux.runtime.serve.strict import model
@@ -50,7 +50,7 @@ def build(table: Mapping[str, Capability], caller: Caller) -> "Server[Any]":
             if not isinstance(twin, str):
                 raise Problem(422, "params", f"twin: a name is expected, received {twin!r}"[:200], "See `twins`")
             answer = jsonable(await caller(capability, twin, arguments, context.request))
-        except (Problem, PolluxError, ValidationError) as error:
+        except PolluxError as error:
             return failed(problem_of(error))
         structured = answer if isinstance(answer, dict) else {"result": answer}
         text = types.TextContent(type="text", text=dumps(answer))
@@ -75,7 +75,7 @@ def tool(c: Capability) -> types.Tool:
         twin = {"type": "string", "description": "Name of the twin, as `twins` lists it"}
         schema["properties"] = {"twin": twin, **schema.get("properties", {})}
         schema["required"] = ["twin", *schema.get("required", [])]
-    looks = c.kind == "query" or c.name in ("what_if", "ask", "recalibrate")
+    looks = c.kind == "query" or c.name in LOOKS
     return types.Tool(
         name=c.name,
         description=f"{c.summary} Returns {c.returns}.",

@@ -1,6 +1,5 @@
 """How every face says that something went wrong: the rule, what happened, the way out. Never a traceback."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from pollux.core.errors import (
@@ -15,17 +14,12 @@ from pollux.core.errors import (
 )
 
 
-@dataclass
-class Problem(Exception):
+class Problem(PolluxError):
     """A refusal by the server itself, with its HTTP status."""
 
-    status: int
-    rule: str
-    message: str
-    way_out: str = ""
-
-    def __str__(self) -> str:
-        return self.message
+    def __init__(self, status: int, rule: str, message: str, way_out: str = ""):
+        super().__init__(message)
+        self.status, self.rule, self.message, self.way_out = status, rule, message, way_out
 
 
 STATUS: tuple[tuple[type[PolluxError], int, str], ...] = (
