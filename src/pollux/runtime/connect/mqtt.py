@@ -16,6 +16,7 @@ import aiomqtt
 
 from pollux.core.errors import FencedError, MessageError, StoreError, WiringError
 from pollux.core.time import rng
+from pollux.runtime.clock import token
 from pollux.runtime.connect.base import ConnectorError, ConnectorState, Counters, Order, Sink, Unread
 from pollux.runtime.connect.orders import fault_packet, order_packet, parse_ack
 from pollux.runtime.connect.wire import Message, parse_mqtt
@@ -25,8 +26,8 @@ BATCH = 512
 """Packets of one commit: those that have come while the last commit was under way."""
 
 QUEUE = 20_000
-"""Packets that wait in memory; beyond it the client drops, counts and says so, and the broker sends unacknowledged
-ones again after a reconnect."""
+"""Packets that wait in memory; what comes beyond is dropped without an acknowledgement, so that a broker that keeps
+the session sends it again after a reconnect."""
 
 PASSWORD = "POLLUX_MQTT_PASSWORD"
 """Environment variable with the password: it stands in no file."""
@@ -53,7 +54,8 @@ class MqttConnector:
         self.url = url
         self._host, self._port, self._user, self._tls = read_url(url)
         self._password = password if password is not None else os.environ.get(PASSWORD)
-        self._client_id, self._persistent = client_id or f"pollux-{name}", persistent
+        own = "-".join(("pollux", name, *self.sites)) if persistent else f"pollux-{name}-{token(6)}"
+        self._client_id, self._persistent = client_id or own, persistent  # two clients of one id push each other out
         self.state = ConnectorState.IDLE
         self.counters = Counters()
         self.problem = ""
