@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pollux.mirror.update import build_mirror as build_mirror
     from pollux.model.adaptive import Adaptive as Adaptive
     from pollux.model.calibrate import calibrate as calibrate
+    from pollux.model.check import check as check
     from pollux.model.compile import compile as compile
     from pollux.model.fit import Fit as Fit
     from pollux.model.linearise import linearise as linearise
@@ -75,6 +76,7 @@ _HOMES = {
     "build_mirror": "mirror.update",
     "Adaptive": "model.adaptive",
     "calibrate": "model.calibrate",
+    "check": "model.check",
     "compile": "model.compile",
     "Fit": "model.fit",
     "linearise": "model.linearise",

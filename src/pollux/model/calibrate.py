@@ -16,7 +16,7 @@ from pollux.core.time import rng
 from pollux.core.twin import Twin
 from pollux.model.backend import Backend, Xla
 from pollux.model.coordinates import Coordinates, choose, coordinates
-from pollux.model.fit import Fit, summarise
+from pollux.model.fit import Fit, natural, summarise
 from pollux.model.fitting import Problem, frame_arrays, gather, sensing, solving
 from pollux.model.integrate import Method
 from pollux.model.leastsquares import FIT_OUTCOMES, FitOutcome, Tolerances
@@ -81,6 +81,29 @@ def calibrate(
     residuals, J, seen = back.one(sensing(problem))(z, *arrays)
     trials = tuple((float(v), int(n), FIT_OUTCOMES[int(c)]) for v, n, c in zip(loss, iterations, code, strict=True))
     return summarise(twin, space, records, data, frame, chosen, states, X0, z, residuals, J, seen, outcome, trials)
+
+
+def sensitivities(
+    twin: Twin, record: Any, *, free: tuple[str, ...] | None = None, method: Method = DEFAULT_METHOD
+) -> tuple[np.ndarray, tuple[str, ...], np.ndarray, np.ndarray]:
+    """(S, names, log, spread): noise-scaled sensitivities of a record's readings at the declared values.
+
+    S (N, k + n) is in natural units, for the free parameters and then the first state; `log` says which columns are
+    logarithms; `spread` (n,) turns the last n into units of the first belief.
+    """
+    space = flatten(twin)
+    records = _records(space, record, None)
+    chosen, states = choose(space, free), tuple(range(len(space.x)))
+    X0 = _first_states(space, twin, None, len(records))
+    frame = _unknowns(space, chosen, states, X0, "free")
+    data = gather(records, _sigma(space, records))
+    problem = Problem(space.system, method, chosen, states)
+    z = np.zeros(len(frame))
+    _, J, _ = Xla().one(sensing(problem))(z, *frame_arrays(frame), space.p0, X0, *data.arrays())
+    theta = np.asarray(frame.value(z))
+    S, log = natural(J, theta, frame.slope(z), frame)
+    k = len(chosen)
+    return S, frame.names, log, np.where(log[k:], frame.scale[k:] / np.where(log[k:], theta[k:], 1.0), 1.0)
 
 
 def _records(space: StateSpace, record: Any, times: Any) -> tuple[Record, ...]:

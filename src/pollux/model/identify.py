@@ -66,11 +66,9 @@ class Direction:
                 f"{names} can change together and no sensor would show it ({self.ratio()}): "
                 "fix one of them, give one a prior, or measure one"
             )
-        spread = (
-            f"a factor {np.exp(min(self.deviation, 50)):.3g}"
-            if all(self.logarithmic.values())
-            else f"{self.deviation:.3g}"
-        )
+        spread = f"{self.deviation:.3g}"
+        if all(self.logarithmic.values()):
+            spread = f"a factor {np.exp(self.deviation):.3g}" if self.deviation < 7 else "nothing: any factor fits"
         together = "are known together only" if len(self.weights) > 1 else "is known only"
         return f"{names} {together} to {spread} ({self.ratio()}): a longer or livelier record would help, or a prior"
 
@@ -171,8 +169,8 @@ def _direction(v: np.ndarray, names: tuple[str, ...], log: np.ndarray, deviation
 
 
 def _upright(v: np.ndarray) -> np.ndarray:
-    """The sign in which the largest entry is positive."""
-    return v * np.sign(v[np.argmax(np.abs(v))])
+    """The sign in which most of the weight is positive."""
+    return v * (np.sign(np.sum(v)) if abs(np.sum(v)) > 1e-6 else np.sign(v[np.argmax(np.abs(v))]))
 
 
 def _simple(w: float) -> bool:
