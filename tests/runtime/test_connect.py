@@ -310,7 +310,7 @@ async def exchange(d, url, port, **options):
     with pytest.raises(ConnectorError, match="must be connected"):
         await link.send(ORDER)
     async with running(link, d.intake), aiomqtt.Client("127.0.0.1", port, **options) as plant:
-        await plant.subscribe("pollux/site/command/+", qos=1)
+        await plant.subscribe("pollux/site/command/#", qos=1)
         await plant.subscribe("pollux/site/fault", qos=1)
         for i in range(200):
             await plant.publish("pollux/site", json.dumps({"t": i, "values": {"a": i, "b": None}}), qos=1)

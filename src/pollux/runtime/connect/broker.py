@@ -32,7 +32,7 @@ class Account:
 def plant_account(site: str, password: str) -> Account:
     """What a plant needs: its own readings and acknowledgements out, its own commands and faults in."""
     base = f"pollux/{site}"
-    return Account(f"plant-{site}", password, (base, f"{base}/+"), (f"{base}/command/+", f"{base}/fault"))
+    return Account(f"plant-{site}", password, (base, f"{base}/+"), (f"{base}/command/#", f"{base}/fault"))
 
 
 def pollux_account(password: str) -> Account:
