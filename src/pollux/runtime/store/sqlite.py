@@ -78,12 +78,13 @@ class SqliteStore:
 
     def tag_ids(self, twin: str, names: Sequence[str]) -> np.ndarray:
         """Ids of the tags of a twin, registered where they are new (then inside a transaction)."""
-        for name in names:
-            if (twin, name) not in self._tags:
-                key = len(self._tags) + 1
-                with guarded(self.path):
+        new = [name for name in dict.fromkeys(names) if (twin, name) not in self._tags]
+        keys = range(len(self._tags) + 1, len(self._tags) + 1 + len(new))
+        if new:
+            with guarded(self.path), self._writer:  # a savepoint: one commit for all, or part of the transaction
+                for key, name in zip(keys, new, strict=True):
                     self._writer.execute("INSERT INTO tag VALUES(?,?,?,?)", (key, twin, name, seal(key, twin, name)))
-                self._tags[twin, name] = key
+            self._tags.update({(twin, name): key for key, name in zip(keys, new, strict=True)})
         return np.array([self._tags[twin, name] for name in names], np.uint32)
 
     def append(self, rows: Rows, received: float) -> int:
