@@ -14,10 +14,8 @@ from pollux.core.errors import AccessError
 
 HERE = Path(__file__).parent
 DESCRIBE = json.loads((HERE / "describe.json").read_text())
-TABLE = tuple(
-    CapabilityInfo(n, n)
-    for n in ("observe", "forecast", "history", "what_if", "diagnose", "alarms", "proposals", "optimise")
-)
+TOPICS = ("observe", "forecast", "history", "what_if", "diagnose", "alarms", "proposals", "optimise")
+TABLE = tuple(CapabilityInfo(n, n) for n in TOPICS)
 T = 1.8e9
 
 
@@ -40,12 +38,12 @@ def forecast(shift=0.0, probability=0.0):
 
 
 ALARM = {
-    "id": "a1", "t": T, "cause": "process fault", "subject": "west", "summary": "Leak of 12.5 L/s in the west", "priority": 2,
-    "evidence": {"leak": 0.0125}, "state": "active",
+    "id": "a1", "t": T, "cause": "process fault", "subject": "west", "summary": "Leak of 12.5 L/s in the west",
+    "priority": 2, "evidence": {"leak": 0.0125}, "state": "active",
 }  # fmt: skip
 PROPOSAL = {
-    "id": "p1", "status": "pending", "values": {"pump": 0.55}, "proposer": "mpc", "reason": "Night tariff until 6", "hash": "f",
-    "expected": [{"label": "cost", "unit": "EUR", "acting": 41.25, "not_acting": 47.5}],
+    "id": "p1", "status": "pending", "values": {"pump": 0.55}, "proposer": "mpc", "reason": "Night tariff until 6",
+    "hash": "f", "expected": [{"label": "cost", "unit": "EUR", "acting": 41.25, "not_acting": 47.5}],
 }  # fmt: skip
 FRAME = {
     "t": T, "status": "watch", "level": 2, "stopped": False, "stale": False, "data_age": 2.0, "nis": 1.0,
@@ -139,7 +137,7 @@ QUESTIONS = {
     "what do you propose?": ("proposals", "1 wait: set Pump duty to 0.55 (mpc); cost 41.25 EUR instead of 47.5 EUR."),
     "find a cheaper schedule": ("optimise", "The planner proposes: set Pump duty to 0.55 (mpc)"),
     "who is in control?": ("observe", "The level is 2: act after approval. The stop is not set."),
-    "who approved the last command?": ("audit", "The audit chain verifies. Latest first: command 1.5 h ago by ann: Pump duty"),
+    "who approved the last command?": ("audit", "The audit chain verifies. Latest first: command 1.5 h ago by ann: "),
     "what is the estimated efficiency?": ("recalibrate", "Efficiency is 0.7512, between 0.71 and 0.79."),
     "turn the pump off": ("what_if", "I do not act from the chat; here is what it would bring"),
 }  # fmt: skip
@@ -153,7 +151,7 @@ def test_answers_quote_recorded_numbers_only(dialogue, question):
     assert answer.answer.startswith(begins)
     assert capability in [name for name, _ in twin.calls]
     assert [u["capability"] for u in answer.used] == [name for name, _ in twin.calls]
-    labels = [n.label for n in dialogue.names]
+    labels = [word for n in dialogue.names for word in (n.label, n.unit)]
     assert unfounded(answer.answer, [f["value"] for f in answer.facts], labels) == []
     assert set(answer.json()) == {"answer", "used", "facts"}
     json.dumps(answer.json(), allow_nan=False)
@@ -164,17 +162,7 @@ def test_nothing_is_done_from_the_chat(dialogue):
         twin = Twin()
         ask(dialogue, question, twin)
         done = {name for name, _ in twin.calls}
-        assert done <= {
-            "observe",
-            "forecast",
-            "history",
-            "what_if",
-            "diagnose",
-            "alarms",
-            "proposals",
-            "explain",
-            "audit",
-        }
+        assert done <= {*TOPICS, "explain", "audit"} - {"optimise"}
 
 
 def test_the_numbers_of_a_question_reach_the_capability(dialogue):
@@ -183,9 +171,7 @@ def test_the_numbers_of_a_question_reach_the_capability(dialogue):
     assert twin.calls[0] == ("what_if", {"values": {"pump": 0.4}, "hours": 1.5})
 
 
-@pytest.mark.parametrize(
-    "question", ["what's the weather in Paris?", "asdf qwer zxcv", "tell me a joke", "", "   ", "\x00\u200b"]
-)
+@pytest.mark.parametrize("question", ["what's the weather in Paris?", "asdf qwer zxcv", "tell me a joke"])
 def test_says_what_it_does_not_know(dialogue, question):
     twin = Twin()
     answer = ask(dialogue, question, twin)
@@ -193,14 +179,17 @@ def test_says_what_it_does_not_know(dialogue, question):
     assert twin.calls == []
 
 
+@pytest.mark.parametrize("question", ["", "   ", "\x00\u200b", "?" * 100_000])
+def test_an_empty_question_is_answered_with_what_can_be_asked(dialogue, question):
+    twin = Twin()
+    assert "I can answer what the present values are" in ask(dialogue, question, twin).answer
+    assert twin.calls == []
+
+
 def test_asks_back_when_no_signal_was_named(dialogue):
-    assert (
-        "Which input" in ask(dialogue, "what if I close it").answer
-        or "I can answer" in ask(dialogue, "close it").answer
-    )
-    assert ask(dialogue, "show me the history of the last 3 hours").answer.startswith(
-        "Which signal do you mean? I know "
-    )
+    assert ask(dialogue, "what happens if I close it for 2 hours").answer.startswith("Which input, at which value?")
+    asked = ask(dialogue, "show me the history of the last 3 hours").answer
+    assert asked.startswith("Which signal do you mean? I know Tank level, ")
 
 
 def test_what_a_capability_refuses_is_said(dialogue):

@@ -24,7 +24,7 @@ def unfounded(text: str, recorded: Iterable[float], names: Iterable[str] = ()) -
     """The numbers of a text, as written, that no recorded value covers."""
     values = [float(v) for v in recorded if isfinite(v)]
     for name in sorted(set(names), key=len, reverse=True):
-        if any(c.isdigit() for c in name):
+        if any(c.isdigit() for c in name) and any(c.isalpha() for c in name):
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", " ", text, flags=re.IGNORECASE)
     return [found.strip() for found in NUMBER.findall(text) if not covered(found.strip(), values)]
 
