@@ -3,10 +3,12 @@
     z_0 ~ N(mean, cov)   (states and tracked parameters),   theta ~ prior, `prior_share` times as wide
     z_{i+1} = clip(F(t_i, h, z_i, u, theta) + sqrt(Q h) w_i),   y = h(t, z, u, theta) + sqrt(R) v,   w, v ~ N(0, I)
 
-F is one RK4 step of h seconds (`substeps` of them in each interval of the plan), or the twin's own step when it is discrete.
-Limits are watched at every substep, not at the grid alone. Noise is counter-based: what member i draws at substep
+F is one RK4 step of h seconds (`substeps` of them in each interval of the plan), or the own step of a discrete twin.
+The model is never asked outside the declared range of its states. Limits are watched at every substep, not at the
+grid alone. Noise is counter-based: what member i draws at substep
 k depends on (seed, i, k) only, so that a larger ensemble contains the smaller one, and two plans with one seed meet
-the same disturbances. Source: Kloeden and Platen, Numerical Solution of Stochastic Differential Equations (1992), sec. 10.2.
+the same disturbances. Source: Kloeden and Platen, Numerical Solution of Stochastic Differential Equations (1992),
+sec. 10.2.
 """
 
 import hashlib
@@ -26,7 +28,7 @@ from pollux.intervene.crossing import crossings, quantiles
 from pollux.model.augment import augment
 from pollux.model.backend import Backend, Kernel, Program, Xla
 from pollux.model.compile import Kernels
-from pollux.model.rk4 import transition
+from pollux.model.rk4 import rk4
 from pollux.model.statespace import StateSpace, System, flatten
 
 LEVELS = (0.025, 0.25, 0.5, 0.75, 0.975)
@@ -158,7 +160,7 @@ def build_forecaster(
     horizon: float,
     step: float,
     samples: int = 64,
-    substeps: int = 4,
+    substeps: int | None = None,
     track: tuple[str, ...] = (),
     prior_share: float = 0.0,
     params: np.ndarray | None = None,
@@ -168,14 +170,16 @@ def build_forecaster(
 ) -> Forecaster:
     """Compile the forecaster of one twin: `horizon` and `step` in seconds, `samples` members.
 
-    `track` as in the mirror that makes the beliefs (a `StateSpace` or `Kernels` already holds it). `params`, `Q` (per
-    second) and `R` replace the declared ones, as in a tuned mirror. `prior_share` widens untracked parameters by
-    that share of their prior: 0 when they are as good as known, 1 when they were never calibrated.
+    Each interval is crossed in `substeps` steps; None takes as many as resolve the fastest mode at the start values,
+    at least 4. `track` as in the mirror that makes the beliefs (a `StateSpace` or `Kernels` already holds it).
+    `params`, `Q` (per second) and `R` replace the declared ones, as in a tuned mirror. `prior_share` widens untracked
+    parameters by that share of their prior: 0 when they are as good as known, 1 when they were never calibrated.
     """
     if isinstance(twin, Kernels):
         space = twin.space
     else:
         space = augment(twin if isinstance(twin, StateSpace) else flatten(twin), track)
+    substeps = resolved(space, step) if substeps is None else substeps
     if not (0 < step <= horizon and samples >= 2 and substeps >= 1 and prior_share >= 0):
         raise DefinitionError(
             "A forecaster needs 0 < step <= horizon, samples >= 2, substeps >= 1 and prior_share >= 0, received "
@@ -196,22 +200,30 @@ def build_forecaster(
     )  # fmt: skip
 
 
+def resolved(space: StateSpace, step: float) -> int:
+    """Substeps of `step` seconds that are no longer than the time constant of the fastest mode; 4 to 400."""
+    A = jax.jacfwd(space.system.f, argnums=1)(0.0, jnp.asarray(space.x0), jnp.asarray(space.u0), jnp.asarray(space.p0))
+    fastest = np.max(np.abs(np.linalg.eigvals(np.nan_to_num(np.asarray(A)))), initial=0.0)
+    return int(np.clip(np.ceil(step * fastest), 4, 400))
+
+
 def forecast_program(system: System, substeps: int) -> Program:
     """(t, times, plan, before, mean, root, p (k, N), sd, noise, low, high, seed, members) -> see `Spread`."""
     n, ny = len(system.x_names), len(system.y_names)
-    over = dict(in_axes=(None, -1, None, -1), out_axes=-1)
-    step, observe, margins, goal = (
-        jax.vmap(fn, **over)
-        for fn in (
-            lambda t_h, x, u, p: transition(system, 1)(t_h[0], t_h[1], x, u, p),
-            system.h,
-            system.margins,
-            system.goal,
-        )
-    )
+    observe, margins, goal = (jax.vmap(fn, (None, -1, None, -1), -1) for fn in (system.h, system.margins, system.goal))
+
+    def bounded(low, high):
+        """One substep of all members; the model is never asked outside the declared range of its states."""
+
+        def rate(t, x, u, p):
+            return system.f(t, jnp.clip(x, low, high), u, p)
+
+        advance = rk4(rate, 1) if system.period is None else lambda t, h, x, u, p: rate(t, x, u, p)
+        return jax.vmap(advance, (None, None, -1, None, -1), -1)
 
     def fn(t, times, plan, before, mean, root, p, sd, noise, low, high, seed, members):
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), members)
+        step = bounded(low, high)
         low, high = low[:, None], high[:, None]
 
         def draw(index, size):
@@ -232,7 +244,7 @@ def forecast_program(system: System, substeps: int) -> Program:
                 x, g, spent, first, worst = carry
                 s = begin + i * h
                 at = goal(s + _EDGE * h, x, u, p)
-                moved = step((s, h), x, u, p) + jnp.sqrt(h) * sd[:, None] * draw(k * substeps + i + 2, n)
+                moved = step(s, h, x, u, p) + jnp.sqrt(h) * sd[:, None] * draw(k * substeps + i + 2, n)
                 moved = jnp.where(jnp.isfinite(moved), jnp.clip(moved, low, high), jnp.nan)
                 x = jnp.where(live, moved, x)
                 after = margins(s + h, x, u, p)

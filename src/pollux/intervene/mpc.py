@@ -1,7 +1,8 @@
 """Nonlinear model-predictive control: from a twin and `MpcOptions` to one compiled solver.
 
 Everything that can change while it runs (time, state, parameters, set-points, weights, limits of the inputs) is an
-argument, so a tick never compiles. A solve is a pure function of its arguments: the warm start goes in, the plan comes out.
+argument, so a tick never compiles. A solve is a pure function of its arguments: the warm start goes in, the plan
+comes out.
 """
 
 from collections.abc import Mapping
@@ -67,8 +68,8 @@ class Mpc:
 
         `p`: parameter vector, default as declared. `warm` (steps, m): where to start, e.g. `plan.shifted()`; default
         `before` throughout. `references`: set-points of the states named in the options. `floor`: lowest accepted
-        state at the end of the horizon. `held`: announced values of inputs that are not decided here. `limits`: narrower
-        (low, high) of decided inputs. Never raises for numerical reasons: see `Plan.outcome`.
+        state at the end of the horizon. `held`: announced values of inputs that are not decided here. `limits`:
+        narrower (low, high) of decided inputs. Never raises for numerical reasons: see `Plan.outcome`.
         """
         o, N = self.options, self.options.steps
         x, before = np.asarray(x, float), np.asarray(before, float)

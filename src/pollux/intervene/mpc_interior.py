@@ -2,8 +2,8 @@
 
     min_d  1/2 d'H d + g'd + sum_i w1_i v_i + w2_i v_i^2,   v_i >= max(0, -(c + G d)_i),   lo <= d <= hi
 
-The slack v of each row and all multipliers are eliminated, so that one iteration factorises one matrix of the size of d:
-H + G'D G + box terms. A linear objective (H = 0) is an ordinary case.
+The slack v of each row and all multipliers are eliminated, so that one iteration factorises one matrix of the size of
+d: H + G'D G + box terms. A linear objective (H = 0) is an ordinary case.
 
 Source: Mehrotra, On the implementation of a primal-dual interior point method, SIAM J. Optim. 2 (1992);
 Nocedal and Wright, Numerical Optimization (2006), algorithm 16.4.

@@ -60,7 +60,7 @@ class MpcOptions:
     limit: Weight = 1e3
     """Quadratic penalty of each margin (and of each state in `bounds`)."""
     price: Weight = 0.0
-    """Linear (exact) penalty of the same: above the multiplier of a limit, it is kept exactly where that is possible."""
+    """Linear (exact) penalty of the same: above the multiplier of a limit, it is kept exactly where possible."""
     bounds: tuple[str, ...] = ()
     """States whose `within` is kept as a limit beside the margins."""
     terminal: Mapping[str, float] = field(default_factory=dict)

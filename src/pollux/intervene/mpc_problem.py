@@ -9,7 +9,7 @@ limits of states are soft and limits of inputs are a box, phi itself is the meri
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,6 @@ from jax import Array
 
 from pollux.model.rk4 import rk4
 from pollux.model.statespace import System
-
 
 _EDGE = 1e-6
 """Share of an interval that is kept clear of its ends, see `stage`."""
@@ -43,33 +42,33 @@ class Shape:
 class Values(NamedTuple):
     """What a solve is given. Shapes: N steps, n states, m inputs, c controls, r rows a node."""
 
-    t: Array
-    x: Array
+    t: Any
+    x: Any
     """(n,)"""
-    before: Array
+    before: Any
     """(m,) inputs in force"""
-    p: Array
-    held: Array
+    p: Any
+    held: Any
     """(N, m) inputs; the controls are overwritten"""
-    low: Array
-    high: Array
+    low: Any
+    high: Any
     """(c,)"""
-    reference: Array
-    reference_weight: Array
+    reference: Any
+    reference_weight: Any
     """(N, referenced)"""
-    rate: Array
+    rate: Any
     """(c,)"""
-    worth: Array
+    worth: Any
     """(n,)"""
-    bound_low: Array
-    bound_high: Array
+    bound_low: Any
+    bound_high: Any
     """(bounded,)"""
-    floor: Array
+    floor: Any
     """(floored,)"""
-    w1: Array
-    w2: Array
+    w1: Any
+    w2: Any
     """(r,) weights of the rows of one node"""
-    floor_price: Array
+    floor_price: Any
     """(floored,)"""
 
 

@@ -1,8 +1,8 @@
 """Sequential quadratic programming for `mpc_problem`: prox-linear steps with a line search on the true cost.
 
-At each plan the smooth part is replaced by a convex quadratic and the rows by their linearisation; the penalties stay as
-they are. The solution of that program is a descent direction of phi, and phi falls by at least a fraction of what the
-model promised (Armijo). Damping grows when a step fails and shrinks when it succeeds, so a concave goal is safe.
+At each plan the smooth part is replaced by a convex quadratic and the rows by their linearisation; the penalties stay
+as they are. The solution of that program is a descent direction of phi, and phi falls by at least a fraction of what
+the model promised (Armijo). Damping grows when a step fails and shrinks when it succeeds, so a concave goal is safe.
 
 The KKT residual is in units of the input range: with sigma the scale of the smooth part,
 
