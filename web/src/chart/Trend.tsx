@@ -12,7 +12,7 @@ import { theme } from "../state/theme.ts";
 import { throttled } from "../state/ticker.ts";
 import type { TwinSession } from "../state/twin.ts";
 import { pan, zoom } from "../state/view.ts";
-import { assemble, F_HIGH, F_LOW, F_MID, fanOf, HIGH, LOW, MEAN, MEASURED, T, type Table } from "./assemble.ts";
+import { assemble, extent, F_HIGH, F_LOW, F_MID, fanOf, HIGH, LOW, MEAN, MEASURED, T, type Table } from "./assemble.ts";
 import { readInk } from "./ink.ts";
 import { makePlot } from "./plot.ts";
 
@@ -131,6 +131,7 @@ export function Trend(props: { session: TwinSession; signal: Signal; kind: Kind;
             whole: kind === "input",
             stepped: kind === "input",
             syncKey: session.name,
+            extent: () => (table ? extent(table) : null),
             now: () => session.frame.get()?.t ?? NaN,
             alarms: () => session.frame.get()?.alarms.filter((a) => a.state === "active" && a.subject === signal.name) ?? [],
             onCursor: (k) => {

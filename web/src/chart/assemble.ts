@@ -26,12 +26,9 @@ export interface Fan {
   q: Num[][];
 }
 
+/** The quantile served for a level, if one within 0.03 of it is (5 % stands in for 2.5 %, never for 25 %). */
 function nearest(levels: readonly number[], level: number): number {
-  let best = 0;
-  levels.forEach((l, k) => {
-    if (Math.abs(l - level) < Math.abs((levels[best] as number) - level)) best = k;
-  });
-  return best;
+  return levels.findIndex((l) => Math.abs(l - level) <= 0.03 && levels.every((o) => Math.abs(o - level) >= Math.abs(l - level)));
 }
 
 /** The fan of one signal; an input's plan is a fan whose five quantiles are one line. */
@@ -39,7 +36,7 @@ export function fanOf(forecast: ForecastOut | null, name: string): Fan | null {
   if (!forecast || !forecast.times.length) return null;
   const quantiles = forecast.sensors[name] ?? forecast.states[name];
   if (quantiles) {
-    return { t: forecast.times, q: FAN.map((level) => quantiles[nearest(forecast.levels, level)] ?? []) };
+    return { t: forecast.times, q: FAN.map((level) => quantiles[nearest(forecast.levels, level)] ?? forecast.times.map(() => null)) };
   }
   const plan = forecast.plan[name];
   if (!plan) return null;
@@ -56,6 +53,26 @@ function interpolate(t: readonly number[], v: readonly Num[], at: number): Num {
   if (left === null) return right;
   const [t0, t1] = [t[k - 1] as number, t[k] as number];
   return t1 > t0 ? left + ((right - left) * (at - t0)) / (t1 - t0) : right;
+}
+
+const BANDS = new Set([LOW, HIGH, F_LOW, F_LOWER, F_UPPER, F_HIGH]);
+
+/** Lowest and highest value to make room for: every line and dot, but of the bands not the widest 4 % (a start-up). */
+export function extent(table: Table): [number, number] | null {
+  let low = Infinity;
+  let high = -Infinity;
+  for (let k = MEASURED; k < WIDTH; k += 1) {
+    const values = (table[k] as Num[]).filter((v): v is number => v !== null);
+    if (!values.length) continue;
+    if (BANDS.has(k)) values.sort((a, b) => a - b);
+    const skip = BANDS.has(k) ? Math.floor(0.04 * values.length) : 0;
+    const kept = skip ? values.slice(skip, values.length - skip) : values;
+    for (const v of kept) {
+      if (v < low) low = v;
+      if (v > high) high = v;
+    }
+  }
+  return high >= low ? [low, high] : null;
 }
 
 function typicalStep(t: readonly number[], shown: readonly number[]): number {

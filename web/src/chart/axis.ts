@@ -19,7 +19,10 @@ export function timeLabels(splits: readonly number[], step: number): string[] {
 export function valueLabels(splits: readonly (number | null)[], step: number): string[] {
   let places = 0;
   while (places < 6 && Math.abs(step * 10 ** places - Math.round(step * 10 ** places)) > 1e-6) places += 1;
-  return splits.map((v) => (v === null ? "" : Math.abs(v) >= 1e5 ? v.toExponential(1) : fixed(v, places)));
+  const largest = Math.max(...splits.map((v) => Math.abs(v ?? 0)));
+  if (largest >= 1e8) return splits.map((v) => (v === null ? "" : v.toExponential(1)));
+  if (largest >= 1e5) return splits.map((v) => (v === null ? "" : v === 0 ? "0" : `${v / 1000}k`));
+  return splits.map((v) => (v === null ? "" : fixed(v, places)));
 }
 
 export interface Limits {

@@ -16,6 +16,8 @@ export interface PlotSpec {
   whole: boolean;
   stepped: boolean;
   syncKey: string;
+  /** Lowest and highest value that must be in sight. */
+  extent(): [number, number] | null;
   now(): number;
   alarms(): readonly Alarm[];
   onCursor(index: number | null): void;
@@ -60,7 +62,12 @@ export function makePlot(spec: PlotSpec, data: uPlot.AlignedData, where: HTMLEle
       ],
       scales: {
         x: { time: false, range: (_u, min, max) => [min, max] },
-        y: { range: (_u, min, max) => valueRange(min, max, spec.limits, spec.noise, spec.whole) },
+        y: {
+          range: () => {
+            const seen = spec.extent();
+            return valueRange(seen?.[0] ?? null, seen?.[1] ?? null, spec.limits, spec.noise, spec.whole);
+          },
+        },
       },
       axes: [
         { ...axis, size: 26, gap: 6, space: 64, incrs: TIME_STEPS, values: (_u, s, _i, _sp, step) => timeLabels(s, step) },

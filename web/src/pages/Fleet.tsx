@@ -78,6 +78,10 @@ export function Fleet({ session }: { session: FleetSession }) {
   const all = useStore(session.twins);
   const error = useStore(session.error);
   const { query } = useStore(route);
+  useEffect(() => {
+    const only = all?.length === 1 ? all[0] : undefined; // the bare address of a project with one twin is that twin
+    if (only && window.location.hash === "") window.location.replace(twinLink(only.name));
+  }, [all]);
   const words = query.get("q") ?? "";
   const only = query.get("status") as Status | null;
   const sort = query.get("sort") ?? "worst";
@@ -117,7 +121,7 @@ export function Fleet({ session }: { session: FleetSession }) {
       <div class="fleet-head">
         <h1>Fleet</h1>
         <div class="counts" role="group" aria-label="Show by status">
-          <button type="button" aria-pressed={!only} onClick={() => setQuery("status", null)}><b>{all?.length ?? 0}</b> twins</button>
+          <button type="button" aria-pressed={!only} onClick={() => setQuery("status", null)}><b>{all?.length ?? 0}</b> {all?.length === 1 ? "twin" : "twins"}</button>
           {STATUSES.map((s) => (
             <button key={s} type="button" aria-pressed={only === s} onClick={() => setQuery("status", only === s ? null : s)}>
               <b>{counts[s]}</b> <StatusMark status={s} />
@@ -144,8 +148,8 @@ export function Fleet({ session }: { session: FleetSession }) {
             {rows.last < cards.length && <tr class="spacer" style={{ height: `${(cards.length - rows.last) * rows.height}px` }}><td colSpan={6 + Math.max(1, figures.length)} /></tr>}
           </tbody>
         </table>
-        {all && cards.length === 0 && <p class="empty">No twin matches.</p>}
-        {!all && !error && <p class="empty">Waiting for the fleet.</p>}
+        {all && all.length > 0 && cards.length === 0 && <p class="empty tall">No twin matches.</p>}
+        {!all?.length && !error && <p class="empty tall">Pollux is starting. Each twin appears here as soon as it is ready.</p>}
       </div>
     </main>
   );

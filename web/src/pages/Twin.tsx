@@ -74,7 +74,7 @@ export function Twin({ session }: { session: TwinSession }) {
   if (!describe) {
     return (
       <main class="twin" id="main">
-        {error ? <div class="card pad"><Refusal error={error} /><a href="#/fleet">To the fleet</a></div> : <p class="empty tall">Opening {session.name}…</p>}
+        {error ? <div class="card pad"><Refusal error={error} /><p class="quiet">It is tried again every few seconds. <a href="#/fleet">To the fleet</a></p></div> : <p class="empty tall">Opening {session.name}…</p>}
       </main>
     );
   }

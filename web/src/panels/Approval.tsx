@@ -76,7 +76,7 @@ function Pending({ session, p, frame, describe }: { session: TwinSession; p: Pro
       aside={<span class={`aside${left < 120 ? " soon" : ""}`}>expires in {span(left)} ({clockShort(p.expires)})</span>}
     >
       <Values p={p} frame={frame} describe={describe} />
-      <p class="why">{p.reason} <span class="quiet">From {p.proposer}.</span></p>
+      <p class="why">{p.reason} <span class="quiet">From {p.proposer.replace(/^user:/, "")}.</span></p>
       {p.auto_at != null && <p class="why"><b>Acts by itself in {span(p.auto_at - frame.t)}</b> ({clockShort(p.auto_at)}) unless rejected.</p>}
       <Effects p={p} />
       <div class="decide">

@@ -1,4 +1,4 @@
-// The audit chain: who did what, when, and whether the chain is whole.
+// The audit chain: who did what, when, why, and whether the chain is whole.
 import { useEffect, useState } from "preact/hooks";
 import { query } from "../api/client.ts";
 import type { AuditOut } from "../api/types.ts";
@@ -9,14 +9,35 @@ import { Icon } from "../parts/icons.tsx";
 import { Refusal } from "../parts/Refusal.tsx";
 import { useAction } from "../parts/useAction.ts";
 import type { TwinSession } from "../state/twin.ts";
+import { read, type Entry } from "./auditEntry.ts";
 
-const FIRST = ["t", "wall", "kind", "event", "actor", "by", "id", "reason", "rule"];
-const HIDDEN = new Set(["mac", "previous", "prev", "hash", "seal", "twin"]);
-
-function cell(key: string, value: unknown): string {
-  if (value === null || value === undefined) return "";
-  if ((key === "t" || key === "wall" || key === "expires") && typeof value === "number") return stamp(value);
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+function Row({ entry }: { entry: Entry }) {
+  const [open, setOpen] = useState(false);
+  return (
+    <>
+      <tr>
+        <td class="nowrap">{stamp(entry.t)}</td>
+        <td>
+          <button type="button" class="sort" aria-expanded={open} onClick={() => setOpen(!open)}>
+            <span aria-hidden="true">{open ? "−" : "+"}</span>{entry.kind}
+          </button>
+        </td>
+        <td>{entry.by}</td>
+        <td>{entry.what}</td>
+        <td>{entry.why}</td>
+      </tr>
+      {open && (
+        <tr class="audit-all">
+          <td />
+          <td colSpan={4}>
+            <dl class="facts">
+              {entry.all.map(([key, value]) => <div key={key}><dt>{key}</dt><dd>{value}</dd></div>)}
+            </dl>
+          </td>
+        </tr>
+      )}
+    </>
+  );
 }
 
 export function Audit({ session }: { session: TwinSession }) {
@@ -24,9 +45,12 @@ export function Audit({ session }: { session: TwinSession }) {
   const action = useAction();
   const load = () => action.run(async () => setOut(await query<AuditOut>(session.name, "audit", { n: 200 })));
   useEffect(() => void load(), [session]);
-  const records = out ? [...out.records].reverse() : [];
-  const found = [...new Set(records.flatMap((r) => Object.keys(r)))].filter((k) => !HIDDEN.has(k));
-  const columns = [...FIRST.filter((k) => found.includes(k)), ...found.filter((k) => !FIRST.includes(k))].slice(0, 8);
+  const entries = out ? out.records.map(read).reverse() : [];
+  const file = () =>
+    csv([
+      ["time_utc", "kind", "by", "what", "why", "record"],
+      ...entries.map((e) => [stamp(e.t), e.kind, e.by, e.what, e.why, e.all.map(([k, v]) => `${k}=${v}`).join("; ")]),
+    ]);
   return (
     <Card
       title="Audit"
@@ -36,22 +60,24 @@ export function Audit({ session }: { session: TwinSession }) {
             ? <span>Chain verified</span>
             : <span class="status act">Chain broken: run <code>pollux audit verify</code></span>)}
           <button type="button" class="quiet" onClick={load} disabled={action.busy}>Refresh</button>
-          <button type="button" class="quiet" disabled={!out} onClick={() => save(`audit-${session.name}.csv`, csv([found, ...records.map((r) => found.map((k) => cell(k, r[k])))]))}>
+          <button type="button" class="quiet" disabled={!out} onClick={() => save(`audit-${session.name}.csv`, file())}>
             <Icon name="download" /> CSV
           </button>
         </span>
       }
     >
       <Refusal error={action.error} />
-      <div class="table-scroll" tabIndex={0} role="group" aria-label="Audit records">
-        <table>
-          <thead><tr>{columns.map((k) => <th key={k} scope="col">{k}</th>)}</tr></thead>
-          <tbody>
-            {records.map((r, k) => <tr key={k}>{columns.map((c) => <td key={c}>{cell(c, r[c])}</td>)}</tr>)}
-          </tbody>
-        </table>
-      </div>
-      {out && records.length === 0 && <p class="empty">Nothing has been recorded yet.</p>}
+      {entries.length > 0 && (
+        <div class="table-scroll" tabIndex={0} role="group" aria-label="Audit records">
+          <table class="audit">
+            <thead>
+              <tr>{["Time (UTC)", "Record", "By", "What", "Why"].map((w) => <th key={w} scope="col">{w}</th>)}</tr>
+            </thead>
+            <tbody>{entries.map((e, k) => <Row key={out ? out.records.length - k : k} entry={e} />)}</tbody>
+          </table>
+        </div>
+      )}
+      {out && entries.length === 0 && <p class="empty">Nothing has been recorded yet.</p>}
     </Card>
   );
 }

@@ -47,7 +47,7 @@ export function WhatIf({ session, describe }: { session: TwinSession; describe: 
       return [s.name, String(Number(v.toPrecision(4)))];
     })),
   );
-  const [hours, setHours] = useState("6");
+  const [chosen, setHours] = useState<string | null>(null);
   const [reason, setReason] = useState("");
   const [trial, setTrial] = useState<Trial | null>(null);
   const [said, setSaid] = useState("");
@@ -57,9 +57,11 @@ export function WhatIf({ session, describe }: { session: TwinSession; describe: 
   const opened = useRef<ForecastOut | null>(null); // the forecast at opening stands still under the reader's eyes
   opened.current ??= forecast;
   const basis = trial?.not_acting ?? opened.current;
+  const horizon = forecast ? ((forecast.times.at(-1) ?? forecast.t0) - forecast.t0) / 3600 : null;
+  const hours = chosen ?? (horizon === null ? "" : String(Number(Math.min(6, horizon).toPrecision(3))));
   const body = () => ({
     values: Object.fromEntries(Object.entries(values).map(([k, v]) => [k, Number(v)])),
-    hours: Number(hours),
+    hours: hours === "" ? undefined : Number(hours), // left out: the whole horizon
   });
   const proposed = (p: Proposal | null) => {
     if (!p) setSaid("The planner sees nothing better than the present plan.");
@@ -101,7 +103,7 @@ export function WhatIf({ session, describe }: { session: TwinSession; describe: 
             </label>
           ))}
           <label class="field">Hours ahead
-            <input type="number" min="0.01" step="any" required value={hours} onInput={(e) => setHours(e.currentTarget.value)} />
+            <input type="number" min="0.001" max={horizon ?? undefined} step="any" placeholder="the whole horizon" value={hours} onInput={(e) => setHours(e.currentTarget.value)} />
           </label>
           <div class="buttons"><button type="submit" class="primary" disabled={action.busy}>Try on the twin</button>
             <button type="button" disabled={action.busy || denied} title={title} onClick={() => action.run(async () => proposed(await session.send<Proposal | null>("optimise")))}>Ask the planner</button>

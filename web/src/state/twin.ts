@@ -27,6 +27,7 @@ export interface TwinSession {
 
 const POINTS = 1200;
 const LONGEST_TRACK = 6000; // rows; then the record is fetched again, thinned by the server
+const RETRY = 3000; // ms; a twin that is still being raised answers 404
 const FIRST_FORECAST = 1500; // ms that a pushed forecast is waited for
 const LONGEST_QUERY = 3800; // characters of signal names in one request
 const FORECAST_PAUSE = 15_000; // ms between forecasts asked for, when none is pushed
@@ -155,28 +156,48 @@ export function openTwin(name: string, range: number | null): TwinSession {
 
   const live = openLive(name, onMessage);
 
+  const firstFrame = () =>
+    new Promise<void>((resolve) => {
+      if (newest) resolve();
+      else {
+        const stop = heard.watch(() => {
+          stop();
+          resolve();
+        });
+      }
+    });
+
+  const presentFrame = async () => {
+    try {
+      newest ??= await query<Frame>(name, "observe");
+      heard.set(Date.now());
+    } catch (e) {
+      if (e instanceof ApiError && e.status === 401) throw e;
+      await firstFrame(); // it has not read anything yet
+    }
+    frame.set(newest);
+  };
+
+  const chooseRange = async () => {
+    const end = newest?.t ?? 0;
+    const probe = await record(end - 86_400, end);
+    const step = medianStep(probe.t);
+    const dense = probe.t.length > 0.8 * POINTS;
+    before = { ...view.get(), range: step === null ? 3600 : dense ? 21_600 : rangeFor(step) };
+    view.set(before);
+  };
+
   const start = async () => {
     try {
-      const [d, f] = await Promise.all([query<Describe>(name, "describe"), query<Frame>(name, "observe")]);
-      if (closed) return;
-      describe.set(d);
-      newest ??= f;
-      heard.set(Date.now());
-      frame.set(newest);
-      if (range === null) {
-        const probe = await record(newest.t - 86_400, newest.t);
-        const step = medianStep(probe.t);
-        const dense = probe.t.length > 0.8 * POINTS;
-        const seconds = step === null ? 3600 : dense ? 21_600 : rangeFor(step);
-        before = { ...view.get(), range: seconds };
-        view.set(before);
-      }
-      await loadLive(view.get().range);
+      describe.set(await query<Describe>(name, "describe"));
       error.set(null);
+      await presentFrame();
+      if (range === null) await chooseRange();
+      await loadLive(view.get().range);
       window.setTimeout(() => void askForecast(), FIRST_FORECAST);
     } catch (e) {
       fail(e);
-      if (!closed && e instanceof ApiError && e.status !== 401 && e.status !== 404) window.setTimeout(start, 3000);
+      if (!closed && e instanceof ApiError && e.status !== 401) window.setTimeout(start, RETRY);
     }
   };
   void start();
