@@ -1,10 +1,11 @@
 """How the water twin is run live: its title, its planner, what happens when nobody acts, the faults of its plant."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from pollux import Belief, Blueprint, FaultKind
+from pollux import Belief, Blueprint, FaultKind, build_detector, build_mirror
 
 from .habits import level_control
 from .instruments import INSTRUMENTS
@@ -23,16 +24,37 @@ WORTH = 10.0
 
 def make() -> Blueprint:
     """The blueprint; see `pollux.toml` beside this file for the wiring."""
+    twin = Water()
     return Blueprint(
-        twin=Water(),
+        twin=twin,
         title="City water",
         kind="city water",
+        mirror=lambda: build_mirror(twin, **mirror_options()),
+        detector=lambda: build_detector(twin, **detector_options()),
         outlook=outlook,
         check_step=300.0,
         prior_share=0.1,
         schematic=Path(__file__).with_name("schematic.svg").read_text("utf-8"),
         faults=faults(),
     )
+
+
+def mirror_options() -> dict[str, Any]:
+    """Options of the mirror: one Runge-Kutta step in five minutes is exact to millimetres of tank."""
+    return {"substeps": 1, "dt_max": 600.0, "every": 300.0}
+
+
+def detector_options() -> dict[str, Any]:
+    """Options of the detector: leaks by quarter of the city, and a bias of any sensor."""
+    return {
+        "faults": ("leak_*",),
+        "one_sided": ("leak_*",),
+        "memory": (3 * 3600.0, 10 * 3600.0),
+        "alarm_every": 90 * 86400.0,
+        "threshold": 6.5,
+        "substeps": 1,
+        "dt_max": 600.0,
+    }
 
 
 def outlook(belief: Belief, times: np.ndarray) -> np.ndarray:

@@ -3,11 +3,13 @@
     .venv/bin/python -m pollux.twins.water.fit
 
 1. Records: three weeks of 5-minute readings under the network's own controls of each of `SEEDS`, used nowhere else.
-2. Pump: Q = sqrt((H0 - h + r D) / K) and the efficiency, by least squares on flow, level and power while it runs.
-3. Demand habits and pipe roughness together: harmonics of each group's daily curve (working day and weekend) and three
+2. Demand habits and pipe roughness together: harmonics of each group's daily curve (working day and weekend) and three
    roughness factors, by nonlinear least squares on the total flow and the five pressures, averaged in 15-minute bins.
    The mean of each group is held near its billed volume (Net1's base demands), which is what makes roughness and demand
    tell apart.
+
+3. Pump: Q = sqrt((H0 - h + r D') / K) and the efficiency, by least squares on flow, level and power while it runs.
+   D' is the demand that relieves the pump's main: the measured total, shared by habit, weighted by `relief`.
 
 Writes `fitted.py` and prints the residuals.
 """
@@ -57,16 +59,28 @@ def records() -> np.ndarray:
     return np.array(rows)
 
 
-def fit_pump(data: np.ndarray) -> dict[str, float]:
+def relief() -> np.ndarray:
+    """By how much the demand of each junction (8,) lowers the head where the pump's main ends (11), 1 at 11 itself."""
+    base = jnp.array(list(BILLED.values())) / 69.4
+    slope = jax.jacfwd(lambda d: solve(1.65, d, jnp.ones(3), jnp.ones(3))[0])(base)
+    return np.asarray(slope / slope[0])
+
+
+def fit_pump(data: np.ndarray, habits: np.ndarray, weights: np.ndarray) -> dict[str, float]:
     """H0 (m), K (s^2/m^5), r (m per m^3/s) of the pump against its system, and the efficiency."""
     on = data[data[:, 2] > 0.5]
+    weekend = np.isin((on[:, 0] // DAY).astype(int) % 7, (2, 3))
+    wave = np.asarray(basis(on[:, 0] % DAY))
+    curve = np.where(weekend, habits[:, 1] @ wave, habits[:, 0] @ wave)  # (group, row)
+    usual = share_of_groups() @ (group_means()[:, None] * curve)
+    share = weights @ usual / usual.sum(axis=0)
     level, q, power = on[:, 1], on[:, 3], on[:, 5]
     total = q - on[:, 4]
     # K q^2 = H0 - h + r D  is linear in (H0, K, r) once divided by K.
-    X = np.stack([np.ones(len(on)), -level, total], axis=1)
+    X = np.stack([np.ones(len(on)), -level, share * total], axis=1)
     (a, b, c), *_ = np.linalg.lstsq(X, q**2, rcond=None)
     K, H0, r = 1 / b, a / b, c / b
-    model = np.sqrt((H0 - level + r * total) / K)
+    model = np.sqrt((H0 - level + r * share * total) / K)
     A, B = nameplate()
     hydraulic = 9810.0 * model * (A - B * model**2)
     efficiency = float((hydraulic @ hydraulic) / (hydraulic @ power))
@@ -111,13 +125,24 @@ def bins(data: np.ndarray) -> dict[str, np.ndarray]:
     return {k: np.array(v) for k, v in out.items()}
 
 
+def group_means() -> np.ndarray:
+    """Billed mean demand (6,) of each group in units of the reference flow."""
+    return np.array([sum(BILLED[n] for n in nodes) for nodes in GROUPS.values()]) / 69.4
+
+
+def share_of_groups() -> np.ndarray:
+    """(junction, group): how a group's demand falls on its junctions."""
+    return np.array([
+        [BILLED[n] / sum(BILLED[m] for m in nodes) if n in nodes else 0.0 for nodes in GROUPS.values()]
+        for n in JUNCTIONS
+    ])  # fmt: skip
+
+
 def fit_habits(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients (group, kind of day, basis) and the three roughness factors (trunk, mains, branch)."""
     b = bins(data)
     names = list(GROUPS)
-    base = np.array([sum(BILLED[n] for n in GROUPS[g]) for g in names]) / 69.4
-    share = np.array([[BILLED[n] / sum(BILLED[m] for m in GROUPS[g]) if n in GROUPS[g] else 0.0 for g in names]
-                      for n in JUNCTIONS])  # fmt: skip
+    base, share = group_means(), share_of_groups()
     gauges = [JUNCTIONS.index(g) for g in GAUGES]
     X = basis(b["t"])
     weight = jnp.sqrt(b["n"])
@@ -176,11 +201,13 @@ def _gauss_newton(residual: Any, theta: jnp.ndarray, iterations: int = 25) -> jn
 def main() -> None:
     """Fit and write `fitted.py`."""
     data = records()
-    pump = fit_pump(data)
+    weights = relief()
     habits, rough = fit_habits(data)
+    pump = fit_pump(data, habits, weights)
     print("roughness factors", np.round(rough, 3), "->  C =", np.round(100 / rough ** (1 / 1.852), 1))
     lines = ['"""Fitted by `python -m pollux.twins.water.fit`; do not edit."""', "", "# fmt: off"]
     lines += [f"{name.upper() if len(name) > 1 else name} = {value:.8g}" for name, value in pump.items()]
+    lines += [f"RELIEF = ({', '.join(f'{w:.4g}' for w in weights)})"]
     lines += [f"TRUNK, MAINS, BRANCH = {rough[0]:.6g}, {rough[1]:.6g}, {rough[2]:.6g}", "HABITS = ("]
     for part, name in zip(habits, GROUPS, strict=True):
         lines += [f"    (  # {name}"]

@@ -9,6 +9,7 @@ from .station import OFF_ABOVE, ON_BELOW
 
 _HABITS = np.array(fitted.HABITS)
 _BASE = np.array([sum(BILLED[n] for n in nodes) for nodes in GROUPS.values()]) * 1e-3
+_RELIEF = float(np.dot(fitted.RELIEF, list(BILLED.values())) / sum(BILLED.values()))
 MEMORY = 43200.0
 """s; how long a day that is not as usual stays so."""
 
@@ -35,6 +36,6 @@ def level_control(times: np.ndarray, t: float, level: float, day: float, running
     for k, (d, dt) in enumerate(zip(demand, steps, strict=True)):
         running = True if level < ON_BELOW else False if level > OFF_ABOVE else running
         out[k] = float(running)
-        pumped = np.sqrt(max((fitted.H0 - level + fitted.r * d) / fitted.K, 0.0)) if running else 0.0
+        pumped = np.sqrt(max((fitted.H0 - level + fitted.r * _RELIEF * d) / fitted.K, 0.0)) if running else 0.0
         level += (pumped - d) * dt / AREA
     return out

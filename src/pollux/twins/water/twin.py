@@ -3,7 +3,7 @@
     A dh/dt      = u Q(h, D) - D                               mass balance of the tank
     dz_g/dt      = -z_g / tau_own,    d(day)/dt = -day / tau_day    how demand strays from its habit
     D_g          = base_g habit_g(t) (1 + day + z_g) + leak_g  demand of a group
-    Q(h, D)      = sqrt((H0 - h + r D) / K)                    pump curve against system curve
+    Q(h, D)      = sqrt((H0 - h + r relief . D) / K)           pump curve against system curve
     power        = rho g Q (A - B Q^2) / efficiency            nameplate curve
     p_i          = h + rise_i + head_i(u Q, D_1..6, valves)    `network.solve`
 
@@ -19,7 +19,7 @@ from jax import Array
 from pollux import Normal, Scalar, Signals, Twin, const, param, var
 
 from . import fitted
-from .fit import BILLED, ELEVATION, GROUPS, nameplate
+from .fit import ELEVATION, group_means, nameplate, share_of_groups
 from .network import JUNCTIONS, REFERENCE, solve
 from .tariff import DAY_PRICE, LEVEL_HIGH, LEVEL_LOW, NIGHT_BEGINS, NIGHT_ENDS, NIGHT_PRICE, PRESSURE_LOW
 
@@ -28,15 +28,11 @@ _HABITS = np.array(fitted.HABITS)
 _HARMONICS = (_HABITS.shape[2] - 1) // 2
 _K = np.arange(1, _HARMONICS + 1)
 _A, _B = nameplate()
+_RELIEF = np.array(fitted.RELIEF)
 _AT = {name: i for i, name in enumerate(JUNCTIONS)}
 _RISE = np.array([(850 - ELEVATION[n]) * 0.3048 for n in JUNCTIONS])
 """m from each junction up to the tank's bottom."""
-_BASE = np.array([sum(BILLED[n] for n in nodes) for nodes in GROUPS.values()]) / 69.4
-"""Billed mean demand of each group in units of the reference flow."""
-_SHARE = np.array(
-    [[BILLED[n] / sum(BILLED[m] for m in nodes) if n in nodes else 0.0 for nodes in GROUPS.values()] for n in JUNCTIONS]
-)
-"""(junction, group): how a group's demand falls on its junctions."""
+_BASE, _SHARE = group_means(), share_of_groups()
 
 
 class State(Signals):
@@ -126,9 +122,10 @@ class Water(Twin[State, Input, Sensors]):
         leak = jnp.stack([*leaks, self.leak_southwest, self.leak_southeast]) / self.flow
         return jnp.asarray(_SHARE) @ (_BASE * self.habit(t) * (1.0 + x.day + own) + leak)
 
-    def pump_flow(self, x: State, total: Scalar) -> Scalar:
-        """Flow of the running pump, m^3/s; `total` demand in m^3/s."""
-        return jnp.sqrt(jnp.maximum((self.H0 - x.level + self.r * total) / self.K, 1e-8))
+    def pump_flow(self, x: State, d: Array) -> Scalar:
+        """Flow of the running pump, m^3/s, at demands `d` (8,)."""
+        relief = jnp.sum(_RELIEF * d) * self.flow
+        return jnp.sqrt(jnp.maximum((self.H0 - x.level + self.r * relief) / self.K, 1e-8))
 
     def power(self, q: Scalar) -> Scalar:
         """Electric power of the running pump at flow `q`, W."""
@@ -136,9 +133,9 @@ class Water(Twin[State, Input, Sensors]):
 
     def dynamics(self, t: Scalar, x: State, u: Input) -> State:
         """Tank balance; demand returns to its habit."""
-        total = jnp.sum(self.demands(t, x)) * self.flow
+        d = self.demands(t, x)
         return State(
-            level=(u.pump * self.pump_flow(x, total) - total) / self.area,
+            level=(u.pump * self.pump_flow(x, d) - jnp.sum(d) * self.flow) / self.area,
             day=-x.day / self.tau_day,
             north=-x.north / self.tau_own,
             west=-x.west / self.tau_own,
@@ -148,23 +145,23 @@ class Water(Twin[State, Input, Sensors]):
             southeast=-x.southeast / self.tau_own,
         )
 
-    def pressures(self, t: Scalar, x: State, u: Input) -> tuple[Array, Scalar, Scalar]:
-        """Pressure (8,) of the junctions over the tank's level, m; pump flow and total demand, m^3/s."""
-        d = self.demands(t, x)
-        total = jnp.sum(d) * self.flow
-        q = u.pump * self.pump_flow(x, total)
+    def pressures(self, x: State, u: Input, d: Array, running: Scalar) -> Array:
+        """Pressure (8,) of the junctions over the tank's level, m; `running`: flow of the running pump, m^3/s."""
+        q = u.pump * running
         valves = jnp.stack([u.valve_112, u.valve_121, u.valve_122])
         rough = jnp.stack([self.trunk, self.mains, self.branch])
-        return (jnp.asarray(_RISE) + solve(q / self.flow, d, valves, rough)) * self.metre, q, total
+        return (jnp.asarray(_RISE) + solve(q / self.flow, d, valves, rough)) * self.metre
 
     def observe(self, t: Scalar, x: State, u: Input) -> Sensors:
         """Level, flows, power and five pressures."""
-        over, q, total = self.pressures(t, x, u)
+        d = self.demands(t, x)
+        running = self.pump_flow(x, d)
+        over = self.pressures(x, u, d, running)
         return Sensors(
             level=x.level,
-            pump_flow=q,
-            tank_flow=q - total,
-            pump_power=u.pump * self.power(self.pump_flow(x, total)),
+            pump_flow=u.pump * running,
+            tank_flow=u.pump * running - jnp.sum(d) * self.flow,
+            pump_power=u.pump * self.power(running),
             p13=x.level + over[_AT["13"]],
             p21=x.level + over[_AT["21"]],
             p22=x.level + over[_AT["22"]],
@@ -180,15 +177,15 @@ class Water(Twin[State, Input, Sensors]):
 
     def goal(self, t: Scalar, x: State, u: Input) -> Scalar:
         """Cost of electricity, currency per second."""
-        total = jnp.sum(self.demands(t, x)) * self.flow
-        return self.price(t) * u.pump * self.power(self.pump_flow(x, total))
+        return self.price(t) * u.pump * self.power(self.pump_flow(x, self.demands(t, x)))
 
     def margins(self, t: Scalar, x: State, u: Input) -> dict[str, Scalar]:
         """Metres to the promised limits: tank level both ways, pressure at the weakest point of each quarter.
 
         `reserve` is taken off the level's; a planner that holds its inputs for half an hour needs it.
         """
-        over, _, _ = self.pressures(t, x, u)
+        d = self.demands(t, x)
+        over = self.pressures(x, u, d, self.pump_flow(x, d))
         least = x.level - PRESSURE_LOW * self.metre
         return {
             "tank_reserve": x.level - LEVEL_LOW * self.metre - self.reserve,
