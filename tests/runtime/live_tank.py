@@ -135,7 +135,7 @@ class Trail:
     records: list[dict[str, Any]] = field(default_factory=list)
 
     def __call__(self, kind: str, t: float, body: Any) -> None:
-        self.records.append({"kind": kind, "t": t, "body": dict(body)})
+        self.records.append({"n": len(self.records) + 1, "kind": kind, "t": t, "body": dict(body)})
 
     def last(self, n: int) -> tuple[list[dict[str, Any]], bool]:
         return self.records[-n:], True

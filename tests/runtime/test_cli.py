@@ -119,6 +119,29 @@ def test_looking(ask, pollux, server):
     assert "good" in table
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("twins",), "Heated tank"),
+        (("observe",), "q_in"),
+        (("describe",), "m^3/s"),
+        (("history", "--points", "3"), "level"),
+        (("forecast", "--hours", "1"), "dry"),
+        (("what-if", "--set", "q_in=0.0", "--hours", "1"), "not acting"),
+        (("alarms",), "suppressed"),
+        (("proposals",), "proposals"),
+        (("recalibrate",), "m^5/2/s"),
+        (("ask", "What is the temp?"), "temp is"),
+        (("optimise",), "keeps the level"),
+        (("proposals",), "pollux approve tank:p"),
+        (("audit", "log"), "pending"),
+        (("explain", "tank:p1"), "mpc proposes to set"),
+    ],
+)
+def test_people_see_tables(pollux, server, words, shown):
+    assert shown in pollux(*words, "--state", server.folder)
+
+
 def test_propose_approve_and_the_second_approval_is_refused(ask, server):
     row = ask("propose", "--set", "q_in=0.012", "--hours", "1", "--reason", "low")
     assert row["status"] == "pending"

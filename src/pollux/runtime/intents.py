@@ -55,7 +55,7 @@ def propose(live: "LiveTwin", intent: Intent) -> Outcome:
         times, rows = times[kept], rows[kept]
     rows = with_values(live.face, rows, values)
     if live.parts.forecaster is not None:
-        acting, idle = live.foresee(values, state=state), live.foresee(state=state)
+        acting, idle = live.foresee(values, hours=hours, state=state), live.foresee(state=state)
         expected = proposals.effects(live.face, acting, idle)
     decision = proposals.decision_of(
         live.face, state.belief, intent.by, id=f"{live.face.name}:d{state.count + 1}", now=now, values=values,

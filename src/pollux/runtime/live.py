@@ -171,8 +171,10 @@ class LiveTwin:
             found.append("veto")
         return tuple(found)
 
-    def foresee(self, values: dict[str, float] | None = None, *, state: LiveState | None = None) -> Forecast:
-        """Forecast from the belief: as planned, or with some inputs held at `values`.
+    def foresee(
+        self, values: dict[str, float] | None = None, *, hours: float | None = None, state: LiveState | None = None
+    ) -> Forecast:
+        """Forecast from the belief: as planned, or with some inputs held at `values` (for `hours`, then as planned).
 
         Raises `InputError` for an unknown input, and while the forecaster is being compiled.
         """
@@ -182,7 +184,8 @@ class LiveTwin:
         times = grid(state.belief, self.settings)
         rows = self.expected(state, times)
         if values:
-            rows = with_values(self.face, rows, values)
+            last = np.inf if hours is None else state.belief.t + 3600.0 * hours
+            rows = np.where((times <= last)[:, None], with_values(self.face, rows, values), rows)
         return forecaster.forecast(state.belief, times, rows, samples=self.settings.samples, seed=self.settings.seed)
 
     def expected(self, state: LiveState, times: np.ndarray) -> np.ndarray:

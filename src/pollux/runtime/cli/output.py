@@ -1,8 +1,8 @@
 """How the command line speaks: tables for people, `--json` for programs, one message for an error."""
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +10,10 @@ from rich.table import Table
 
 from pollux.runtime.jsonable import jsonable
 
+INSTANTS = ("t", "t0", "t_median", "t_early", "expires", "auto_at", "wall", "start", "end")
+"""Fields that hold seconds since 1970 UTC."""
+LONG = 22
+"""Characters beyond which a column is folded."""
 WIDE = 12
 """Columns of a table beyond this many are left to `--json`."""
 
@@ -39,6 +43,8 @@ def show(console: Console, value: Any, title: str = "") -> None:
         _mapping(console, value, title)
     elif isinstance(value, Sequence) and value and all(isinstance(v, Mapping) for v in value):
         console.print(_table(value, title))
+    elif isinstance(value, Sequence) and value and all(isinstance(v, str) for v in value):
+        console.print(f"{title}:", *value, sep="\n  ", markup=False, highlight=False, soft_wrap=True)
     else:
         console.print(f"{title}: {cell(value)}" if title else cell(value), markup=False)
 
@@ -52,6 +58,9 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}" if abs(value) < 1e8 else f"{value:.0f}"
     if isinstance(value, Mapping):
+        if {"label", "value", "unit"} <= set(value):
+            unit = "" if value["unit"] == "1" else f" {value['unit']}"
+            return f"{value['label']} {cell(value['value'])}{unit}"
         return ", ".join(f"{k} {cell(v)}" for k, v in value.items())
     if isinstance(value, list):
         if len(value) > 6 and not isinstance(value[0], Mapping | list):
@@ -65,7 +74,7 @@ def _mapping(console: Console, value: Mapping[str, Any], title: str) -> None:
     if plain:
         table = Table(show_header=False, box=None, title=title or None, title_justify="left")
         for k, v in plain.items():
-            table.add_row(k.replace("_", " "), cell(v) if v not in ({}, []) else "none")
+            table.add_row(k.replace("_", " "), _named(k, v) if v not in ({}, []) else "none")
         console.print(table)
     for k, v in value.items():
         if k in plain:
@@ -81,13 +90,22 @@ def _mapping(console: Console, value: Mapping[str, Any], title: str) -> None:
 def _table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
     columns = list(dict.fromkeys(k for row in rows for k in row))[:WIDE]
     table = Table(title=title or None, title_justify="left")
-    for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(cell(row.get(c)) for c in columns))
+    cells = [[_named(c, row.get(c)) for c in columns] for row in rows]
+    for i, column in enumerate(columns):
+        long = max((len(row[i]) for row in cells), default=0) > LONG
+        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=not long, min_width=LONG if long else None)
+    for row in cells:
+        table.add_row(*row)
     return table
 
 
-def is_terminal() -> bool:
-    """Whether somebody is watching."""
-    return sys.stdout.isatty()
+def _named(name: str, value: Any) -> str:
+    """A cell; instants as people write them."""
+    if name in INSTANTS and isinstance(value, float) and 1e8 < value < 1e11:
+        return instant(value)
+    return cell(value)
+
+
+def instant(t: float | None) -> str:
+    """Seconds since 1970 UTC as people write them."""
+    return "-" if t is None else f"{datetime.fromtimestamp(t, UTC):%Y-%m-%d %H:%M:%S}"

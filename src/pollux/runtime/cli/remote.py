@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pollux.core.errors import InputError
 from pollux.runtime.cli.connection import connect
 from pollux.runtime.cli.output import emit
+from pollux.runtime.cli.views import seen
 from pollux.runtime.serve.capabilities import CAPABILITIES
 from pollux.runtime.serve.capability import Capability
 
@@ -55,7 +56,8 @@ def command_of(capability: Capability) -> Any:
     def run(**given: Any) -> None:
         params = {n: _given(n, given[n]) for n in fields}
         link = connect(given["url"], given["token"], given["state"])
-        emit(link.run(capability, given.get("twin", ""), params), given["json"])
+        found = link.run(capability, given.get("twin", ""), params)
+        emit(found if given["json"] else seen(capability.name, found), given["json"])
 
     run.__name__ = capability.name
     run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
