@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from pollux.core.twin import part as part
     from pollux.core.twin import var as var
     from pollux.intervene.detect import build_detector as build_detector
+    from pollux.intervene.forecast import build_forecaster as build_forecaster
     from pollux.intervene.mpc import build_mpc as build_mpc
+    from pollux.intervene.mpc_options import ActiveSet as ActiveSet
+    from pollux.intervene.mpc_options import InteriorPoint as InteriorPoint
     from pollux.intervene.mpc_options import MpcOptions as MpcOptions
     from pollux.mirror.ekf import Ekf as Ekf
     from pollux.mirror.fleet import build_fleet as build_fleet
@@ -68,6 +71,9 @@ _HOMES = {
     "part": "core.twin",
     "var": "core.twin",
     "build_detector": "intervene.detect",
+    "build_forecaster": "intervene.forecast",
+    "ActiveSet": "intervene.mpc_options",
+    "InteriorPoint": "intervene.mpc_options",
     "build_mpc": "intervene.mpc",
     "MpcOptions": "intervene.mpc_options",
     "Ekf": "mirror.ekf",
