@@ -32,23 +32,12 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     reference = _tanks.filterpy_ekf(p[:, 0], y[:, 0], u)
     peer = (time.perf_counter() - start) / steps
     error = float(np.abs(np.concatenate([x.mean, x.cov.ravel()]) - reference).max())
-    use = np.ones(1)
+    use, gate = np.ones(1), np.full(1, np.inf)
     kernel = []
     for i in range(steps):
         start = time.perf_counter()
         mirror.kernel(
-            0.0,
-            _tanks.DT,
-            x.mean,
-            x.cov,
-            inputs[0],
-            inputs[0],
-            values[i],
-            use,
-            mirror.params,
-            mirror.Q,
-            mirror.R,
-            np.inf,
+            0.0, _tanks.DT, x.mean, x.cov, inputs[0], inputs[0], values[i], use, gate, p[:, 0], mirror.Q, mirror.R
         )
         kernel.append(time.perf_counter() - start)
     if not error < 1e-9:

@@ -18,7 +18,7 @@ class Ekf:
         """One twin's step; see `pollux.mirror.method`."""
         discrete = system.period is not None
 
-        def step(t, dt, x, P, u, v, y, use, p, Q, R, gate):
+        def step(t, dt, x, P, u, v, y, use, gate, p, Q, R):
             x, Phi = flow_jacobian(system, substeps, t, dt, x, u, p)
             x = jnp.clip(x, low, high)
             P = propagate(symmetric(P), Phi, Q, dt, discrete)

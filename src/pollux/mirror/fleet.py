@@ -14,10 +14,11 @@ from pollux.core.errors import InputError
 from pollux.core.twin import Twin
 from pollux.mirror.ekf import Ekf
 from pollux.mirror.method import Method, program
-from pollux.mirror.update import GATE, MAX_PIECES, fastest, positive_noise, threshold
+from pollux.mirror.update import GATE, REOPEN, positive_noise, threshold
 from pollux.model.augment import augment
 from pollux.model.backend import Backend, Kernel, Xla
 from pollux.model.compile import Kernels
+from pollux.model.pieces import MAX_PIECES, fastest
 from pollux.model.statespace import StateSpace, flatten
 
 
@@ -38,6 +39,8 @@ class FleetBelief:
     innovation: np.ndarray
     innovation_var: np.ndarray
     used: np.ndarray
+    refused: np.ndarray
+    """Readings in a row that a gate has refused."""
     nis: np.ndarray
 
     @property
@@ -59,6 +62,7 @@ class Fleet:
     capacity: int
     dt_max: float
     gate: float
+    reopen: float
     Q: np.ndarray
     R: np.ndarray
     kernel: Kernel = field(repr=False)
@@ -78,6 +82,7 @@ class Fleet:
             innovation=np.full((ny, N), np.nan),
             innovation_var=np.full((ny, N), np.nan),
             used=np.zeros((ny, N)),
+            refused=np.zeros((ny, N)),
             nis=np.zeros(N),
         )
         return self.add(empty, N if count is None else count, t, params)[0]
@@ -101,7 +106,7 @@ class Fleet:
         fresh = {
             "t": t, "active": True, "mean": self.space.x0[:, None], "cov": np.diag(self.space.P0)[..., None],
             "inputs": self.space.u0[:, None], "params": p, "predicted": np.nan, "innovation": np.nan,
-            "innovation_var": np.nan, "used": 0.0, "nis": 0.0,
+            "innovation_var": np.nan, "used": 0.0, "refused": 0.0, "nis": 0.0,
         }  # fmt: skip
         return _put(belief, slots, fresh), slots
 
@@ -134,24 +139,28 @@ class Fleet:
         u = belief.inputs
         v = u if inputs is None else np.where(np.isnan(inputs), u, inputs)
         use = np.ones_like(values) if use is None else use
+        gate = np.where(belief.refused >= self.reopen, math.inf, self.gate)
         x, P, now = belief.mean, belief.cov, belief.t
         silent = None
         pieces = self._pieces(belief.t, until)
         for dt in pieces[:-1]:
             silent = np.full_like(values, np.nan) if silent is None else silent
-            x, P, *_ = self._step(now, dt, x, P, u, u, silent, use, belief.params)
+            x, P, *_ = self._step(now, dt, x, P, u, u, silent, use, gate, belief.params)
             now = now + dt
-        x, P, y_hat, nu, S, used, nis = self._step(now, pieces[-1], x, P, u, v, values, use, belief.params)
+        x, P, y_hat, nu, S, used, nis = self._step(now, pieces[-1], x, P, u, v, values, use, gate, belief.params)
         good = np.isfinite(x).all(axis=0) & np.isfinite(P).all(axis=(0, 1))
         if not good.all():
             x = np.where(good, x, belief.mean)
             P = np.where(good, P, belief.cov)
             used, nis = np.where(good, used, 0.0), np.where(good, nis, math.inf)
-        S = np.where(np.isnan(nu), np.nan, S)
-        return FleetBelief(until, belief.active, x, P, v, belief.params, y_hat, nu, S, used, nis)
+        missing = np.isnan(nu)
+        S = np.where(missing, np.nan, S)
+        outside = ~missing & (use > 0) & (used == 0)
+        refused = np.where(outside, belief.refused + 1.0, np.where(missing, belief.refused, 0.0))
+        return FleetBelief(until, belief.active, x, P, v, belief.params, y_hat, nu, S, used, refused, nis)
 
-    def _step(self, t, dt, x, P, u, v, y, use, p):
-        return self.kernel(t, dt, x, P, u, v, y, use, p, self.Q, self.R, self.gate)
+    def _step(self, t, dt, x, P, u, v, y, use, gate, p):
+        return self.kernel(t, dt, x, P, u, v, y, use, gate, p, self.Q, self.R)
 
     def _pieces(self, t: np.ndarray, until: np.ndarray) -> list[np.ndarray]:
         period = self.space.system.period
@@ -181,6 +190,7 @@ def build_fleet(
     substeps: int = 4,
     dt_max: float | None = None,
     gate: float = GATE,
+    reopen: int | None = REOPEN,
     backend: Backend | None = None,
 ) -> Fleet:
     """Compile the mirror of up to `capacity` twins of one structure; arguments as in `build_mirror`.
@@ -199,6 +209,7 @@ def build_fleet(
         capacity=int(capacity),
         dt_max=fastest(space, substeps) if dt_max is None else float(dt_max),
         gate=threshold(gate),
+        reopen=math.inf if reopen is None else float(reopen),
         Q=space.Q,
         R=positive_noise(space),
         kernel=kernel,

@@ -1,11 +1,11 @@
 """The one interface of the filters: a per-twin program from the prior at one time to the posterior at the next.
 
-    step(t, dt, x, P, u, v, y, use, p, Q, R, gate) -> x, P, y_hat, nu, S_diag, used, nis
+    step(t, dt, x, P, u, v, y, use, gate, p, Q, R) -> x, P, y_hat, nu, S_diag, used, nis
 
 t, dt    start of the interval and its length (s)          x, P     belief at t: (n,), (n, n)
 u, v     inputs held over the interval, and at its end     y        readings at t + dt, NaN where none came
-use      1 where a sensor may be fused, 0 where excluded   p        parameters
-Q, R     noise variance per second (n,), per reading (ny,) gate     bound on nu_i^2 / S_ii
+use      1 where a sensor may be fused, 0 where excluded   gate     bound on nu_i^2 / S_ii, (ny,)
+Q, R     noise variance per second (n,), per reading (ny,) p        parameters
 
 The outputs are the belief at t + dt; the predicted readings, the innovations nu = y - y_hat (NaN where none came) and
 the diagonal of their predicted covariance S, all three before gating; `used` (1 where a reading was fused); and
@@ -25,8 +25,8 @@ from pollux.model.statespace import System
 
 StepFn = Callable[..., tuple[Array, Array, Array, Array, Array, Array, Array]]
 
-PER_TWIN = (True, True, True, True, True, True, True, True, True, False, False, False)
-"""Which arguments carry the fleet axis: all but Q, R and the gate."""
+PER_TWIN = (True, True, True, True, True, True, True, True, True, True, False, False)
+"""Which arguments carry the fleet axis: all but Q and R."""
 
 
 class Method(Protocol):

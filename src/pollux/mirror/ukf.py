@@ -50,7 +50,7 @@ class Ukf:
         def mean(Z: Array) -> Array:
             return w0 * Z[0] + w * jnp.sum(Z[1:], axis=0)
 
-        def step(t, dt, x, P, u, v, y, use, p, Q, R, gate):
+        def step(t, dt, x, P, u, v, y, use, gate, p, Q, R):
             before, after = (0.0 * Q, dt * Q) if discrete else (dt / 2 * Q, dt / 2 * Q)
             _, X = points(x, P + jnp.diag(before))
             X = jnp.clip(X, low, high)

@@ -15,6 +15,7 @@ from pollux.core.signals import Belief, Health, Readings
 from pollux.core.twin import Twin
 from pollux.mirror.ekf import Ekf
 from pollux.mirror.method import Method, program
+from pollux.model import pieces
 from pollux.model.augment import augment
 from pollux.model.backend import Backend, Kernel, Xla
 from pollux.model.compile import Kernels
@@ -23,8 +24,11 @@ from pollux.model.statespace import StateSpace, flatten
 GATE = 1e-6
 """Default probability that a good reading is refused by its gate: one in a million."""
 
-MAX_PIECES = 10_000
-"""A gap of more pieces than this is not integrated: the mirror starts anew, which takes bounded time."""
+REOPEN = 5
+"""Readings in a row that a gate refuses by default; what goes on being refused is believed, unless it is excluded.
+
+A spike is no reason to move; a lasting deviation means that the asset has changed or the estimate is lost, or that the
+sensor is at fault, which is the detector's to say."""
 
 STALE = 3.0
 """A sensor is stale when it has been silent for this many of its own periods."""
@@ -44,6 +48,8 @@ class Mirror:
     dt_max: float
     gate: float
     """Bound on nu_i^2 / S_ii."""
+    reopen: float
+    """Readings in a row that a gate refuses at most."""
     stale_after: np.ndarray
     params: np.ndarray
     Q: np.ndarray
@@ -58,7 +64,7 @@ class Mirror:
         silent = np.full(y, np.nan)
         x = space.x0
         P = np.diag(space.P0)
-        _, _, predicted, *_ = self._step(t, 0.0, x, P, space.u0, space.u0, silent, np.zeros(y))
+        _, _, predicted, *_ = self._step(t, 0.0, x, P, space.u0, space.u0, silent, np.zeros(y), np.zeros(y))
         health = (Health.MISSING,) * y
         return Belief(
             self.name, float(t), f"{self.name}/belief/0", "", x, P, space.u0, predicted, silent, silent, health,
@@ -77,16 +83,18 @@ class Mirror:
         use = np.array([c.name not in excluded for c in self.space.y], dtype=np.float64)
         x, P, u, t = belief.mean, belief.cov, belief.inputs, belief.t
         gap = readings.t - t
-        pieces = self._pieces(t, readings.t)
-        if len(pieces) > MAX_PIECES:
+        refused = np.array([h is Health.GATED for h in belief.health]) & (belief.age >= (self.reopen - 1) * gap)
+        gate = np.where(refused, math.inf, self.gate)
+        steps = self._pieces(t, readings.t)
+        if len(steps) > pieces.MAX_PIECES:  # starts anew
             first = self.start(readings.t)
-            x, P, pieces = first.mean, first.cov, [0.0]
+            x, P, steps = first.mean, first.cov, [0.0]
             t = readings.t
         silent = np.full(len(values), np.nan)
-        for dt in pieces[:-1]:
-            x, P, *_ = self._step(t, dt, x, P, u, u, silent, use)
+        for dt in steps[:-1]:
+            x, P, *_ = self._step(t, dt, x, P, u, u, silent, use, gate)
             t += dt
-        x, P, predicted, nu, S, used, nis = self._step(t, pieces[-1], x, P, u, inputs, values, use)
+        x, P, predicted, nu, S, used, nis = self._step(t, steps[-1], x, P, u, inputs, values, use, gate)
         fused = used > 0
         nis = float(nis)
         if not (np.isfinite(x).all() and np.isfinite(P).all()):
@@ -99,15 +107,13 @@ class Mirror:
             np.where(came, S, np.nan), self._health(came, fused, use, age), nis, int(fused.sum()), age,
         )  # fmt: skip
 
-    def _step(self, t, dt, x, P, u, v, y, use):
-        return self.kernel(t, dt, x, P, u, v, y, use, self.params, self.Q, self.R, self.gate)
+    def _step(self, t, dt, x, P, u, v, y, use, gate):
+        return self.kernel(t, dt, x, P, u, v, y, use, gate, self.params, self.Q, self.R)
 
     def _pieces(self, t: float, until: float) -> list[float]:
         period = self.space.system.period
-        if period is not None:
-            return [period] * (round(until / period) - round(t / period)) or [0.0]
-        n = max(1, math.ceil((until - t) / self.dt_max)) if self.dt_max < math.inf else 1
-        return [(until - t) / n] * min(n, MAX_PIECES + 1)
+        n = pieces.count(period, self.dt_max, t, until)
+        return [period] * n or [0.0] if period is not None else [(until - t) / n] * n
 
     def _checked(self, belief: Belief, readings: Readings) -> tuple[np.ndarray, np.ndarray]:
         values = np.asarray(readings.values, dtype=np.float64)
@@ -153,6 +159,7 @@ def build_mirror(
     substeps: int = 4,
     dt_max: float | None = None,
     gate: float = GATE,
+    reopen: int | None = REOPEN,
     every: float | dict[str, float] | None = None,
     name: str | None = None,
     backend: Backend | None = None,
@@ -160,7 +167,8 @@ def build_mirror(
     """Compile the mirror of one twin.
 
     `track` names the parameters that drift and are estimated with the state; `method` is `Ekf()` (default) or `Ukf()`.
-    `gate` is the probability that a good reading is refused (0 switches gates off). `every` is the expected period
+    `gate` is the probability that a good reading is refused (0 switches gates off), `reopen` the number of readings in
+    a row that a gate refuses at most (None: no end). `every` is the expected period
     of the sensors in seconds, one for all or by name: a sensor silent for three of them is stale. A gap is crossed
     in pieces of at most `dt_max` seconds of `substeps` Runge-Kutta steps each; None takes the time constant of the
     fastest mode at the start values for each substep.
@@ -178,8 +186,9 @@ def build_mirror(
         space=space,
         method=method,
         substeps=substeps,
-        dt_max=fastest(space, substeps) if dt_max is None else float(dt_max),
+        dt_max=pieces.fastest(space, substeps) if dt_max is None else float(dt_max),
         gate=threshold(gate),
+        reopen=math.inf if reopen is None else float(reopen),
         stale_after=_stale(space, every),
         params=space.p0,
         Q=space.Q,
@@ -196,17 +205,6 @@ def threshold(probability: float) -> float:
             f"`gate` is the probability of refusing a good reading, 0 <= gate < 1, received {probability!r}"
         )
     return NormalDist().inv_cdf(1 - probability / 2) ** 2 if probability > 1e-15 else math.inf
-
-
-def fastest(space: StateSpace, substeps: int) -> float:
-    """Interval in which `substeps` Runge-Kutta steps resolve the fastest mode at the start: substeps / rho(A)."""
-    import jax
-
-    if space.system.period is not None:
-        return math.inf
-    A = np.asarray(jax.jacfwd(space.system.f, argnums=1)(0.0, space.x0, space.u0, space.p0))
-    rho = float(np.abs(np.linalg.eigvals(A)).max(initial=0.0)) if np.isfinite(A).all() else 0.0
-    return substeps / rho if rho > 0 else math.inf
 
 
 def positive_noise(space: StateSpace) -> np.ndarray:

@@ -1,0 +1,33 @@
+"""Long gaps are crossed in pieces: how long one may be, and how many it takes."""
+
+import math
+
+import jax
+import numpy as np
+
+from pollux.model.statespace import StateSpace
+
+MAX_PIECES = 10_000
+"""A gap of more pieces than this is not integrated, so that every update takes bounded time."""
+
+
+def fastest(space: StateSpace, substeps: int) -> float:
+    """Interval in which `substeps` Runge-Kutta steps resolve the fastest mode at the start: substeps / rho(A), s."""
+    if space.system.period is not None:
+        return math.inf
+    A = np.asarray(jax.jacfwd(space.system.f, argnums=1)(0.0, space.x0, space.u0, space.p0))
+    rho = float(np.abs(np.linalg.eigvals(A)).max(initial=0.0)) if np.isfinite(A).all() else 0.0
+    return substeps / rho if rho > 0 else math.inf
+
+
+def count(period: float | None, dt_max: float, t: float, until: float) -> int:
+    """Number of pieces from t to `until`, at most `MAX_PIECES` + 1.
+
+    A discrete twin takes as many steps as sampling instants lie between (possibly none), a continuous one at least
+    one piece of at most `dt_max` seconds.
+    """
+    if period is not None:
+        n = round(until / period) - round(t / period)
+    else:
+        n = max(1, math.ceil((until - t) / dt_max)) if dt_max < math.inf else 1
+    return min(n, MAX_PIECES + 1)
