@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pollux import Belief, Blueprint, FaultKind, build_detector, build_mirror
+from pollux import Belief, Blueprint, FaultKind, MpcOptions, build_detector, build_mirror
 
 from .habits import level_control
 from .instruments import INSTRUMENTS
@@ -14,7 +14,7 @@ from .twin import State, Water
 
 SLOT = 1800.0
 """s; the planner holds its inputs for half an hour."""
-RESERVE = 0.6
+RESERVE = 0.8
 """m; what the tank moves between two switches of the pump, kept off each limit by the planner."""
 HORIZON = 32
 """h; beyond the end of the next night, so that the value of a full tank is seen."""
@@ -49,12 +49,33 @@ def detector_options() -> dict[str, Any]:
     return {
         "faults": ("leak_*",),
         "one_sided": ("leak_*",),
-        "memory": (3 * 3600.0, 10 * 3600.0),
+        "memory": 24 * 3600.0,
         "alarm_every": 90 * 86400.0,
         "threshold": 6.5,
         "substeps": 1,
         "dt_max": 600.0,
     }
+
+
+def mpc_options() -> MpcOptions:
+    """The pump's schedule: the price of energy, the promised limits as exact penalties, and what is left in the tank."""
+    return MpcOptions(
+        steps=round(HORIZON * 3600 / SLOT),
+        step=SLOT,
+        substeps=1,
+        controls=("pump",),
+        limit=200.0,
+        price=50.0,
+        worth={"level": WORTH},
+        hessian="gauss_newton",
+        iterations=8,
+        tolerance=1e-4,
+    )
+
+
+def planned_twin() -> Water:
+    """The twin that the planner plans with: the same, with `RESERVE` kept off the tank's limits."""
+    return Water(reserve=RESERVE)
 
 
 def outlook(belief: Belief, times: np.ndarray) -> np.ndarray:
