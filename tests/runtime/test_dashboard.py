@@ -193,6 +193,19 @@ def test_without_a_session_only_the_sign_in_form(visit) -> None:
     page.get_by_role("heading", name="Westfield water", level=1).wait_for()
 
 
+def test_what_a_role_may_not_do_is_shown_and_locked(visit) -> None:
+    page = visit(TWIN, signed_in=False)
+    page.get_by_label("Access token").fill("mock-viewer")
+    page.keyboard.press("Enter")
+    approve = page.get_by_role("button", name="Approve", exact=True)
+    approve.wait_for()
+    until(page, "document.querySelector('button.stop').disabled")
+    assert approve.is_disabled()
+    assert approve.get_attribute("title") == "Needs the role operator"
+    assert page.get_by_role("button", name="Ack: ").first.is_disabled()
+    assert page.get_by_role("textbox", name="Your question").is_enabled(), "asking is for everybody"
+
+
 # --- accessibility
 
 PAGES = {

@@ -2,7 +2,8 @@
 
     python web/mock/server.py --port 8851 [--tick 0.5] [--twins 200]
 
-Sign in with the token `mock` (or open /?token=mock). Tests steer it by POST /mock/{quiet|stale|refuse|reset}.
+Sign in with the token `mock` or `mock-viewer` (or open /?token=mock).
+Tests steer it by POST /mock/{quiet|stale|refuse|reset}.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from waterworks import Refused, Site
 STATIC = Path(__file__).parents[2] / "src/pollux/runtime/serve/static"
 CSP = "default-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
 COOKIE = "pollux_session"
+ROLES = {"mock": "engineer", "mock-viewer": "viewer"}
 
 
 EVIL = (
@@ -122,7 +124,7 @@ def build(count: int = 200, tick: float = 0.5) -> Starlette:
     mock = Mock(count, tick)
 
     def signed_in(cookies: dict) -> bool:
-        return cookies.get(COOKIE) == "yes"
+        return cookies.get(COOKIE) in ROLES.values()
 
     def denied() -> JSONResponse:
         return JSONResponse(
@@ -130,7 +132,8 @@ def build(count: int = 200, tick: float = 0.5) -> Starlette:
         )
 
     async def login(request: Request) -> Response:
-        if (await request.json()).get("token") != "mock":
+        role = ROLES.get((await request.json()).get("token"))
+        if role is None:
             return JSONResponse(
                 {
                     "error": {
@@ -141,14 +144,15 @@ def build(count: int = 200, tick: float = 0.5) -> Starlette:
                 },
                 401,
             )
-        out = JSONResponse({"role": "operator"})
-        out.set_cookie(COOKIE, "yes", httponly=True, samesite="strict")
+        out = JSONResponse({"role": role})
+        out.set_cookie(COOKIE, role, httponly=True, samesite="strict")
         return out
 
     async def index(request: Request) -> Response:
-        if request.query_params.get("token") == "mock":
+        role = ROLES.get(request.query_params.get("token", ""))
+        if role is not None:
             out: Response = RedirectResponse("/", 303)
-            out.set_cookie(COOKIE, "yes", httponly=True, samesite="strict")
+            out.set_cookie(COOKIE, role, httponly=True, samesite="strict")
             return out
         return Response((STATIC / "index.html").read_bytes(), media_type="text/html")
 
@@ -199,7 +203,7 @@ def build(count: int = 200, tick: float = 0.5) -> Starlette:
             await ws.close(4401)
             return
         await ws.accept()
-        await ws.send_json({"type": "hello", "role": "operator"})
+        await ws.send_json({"type": "hello", "role": ws.cookies[COOKIE]})
         mock.sockets.add(ws)
         try:
             while True:

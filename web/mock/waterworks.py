@@ -373,7 +373,10 @@ class Site:
             return {"ok": True}
         if capability == "what_if":
             push = (body["values"].get("pump_2", 0.4) - 0.4) * 0.8
-            return {"acting": self.forecast(body.get("hours") or 12.0, push), "not_acting": self.forecast(body.get("hours") or 12.0)}
+            return {
+                "acting": self.forecast(body.get("hours") or 12.0, push),
+                "not_acting": self.forecast(body.get("hours") or 12.0),
+            }
         if capability == "ask":
             return self.answer(body["question"])
         raise Refused("unknown-capability", f"There is no capability {capability!r}.", "See the API page.")

@@ -1,5 +1,7 @@
 // One signal in full: a large chart, its limits and quality, and the record as CSV.
 import type { Describe } from "../api/types.ts";
+import { useRef } from "preact/hooks";
+import { savePicture } from "../chart/picture.ts";
 import { Trend } from "../chart/Trend.tsx";
 import { stamp } from "../format/time.ts";
 import { plain, show } from "../format/number.ts";
@@ -15,6 +17,7 @@ import type { TwinSession } from "../state/twin.ts";
 
 export function Signal({ session, describe, name }: { session: TwinSession; describe: Describe; name: string }) {
   const frame = useStore(session.frame);
+  const page = useRef<HTMLDivElement>(null);
   const known = catalogue(describe);
   const found = known.get(name);
   if (!found) return <p class="empty tall">This twin has no signal named {name}. <a href={twinLink(session.name)}>To the twin</a></p>;
@@ -40,13 +43,14 @@ export function Signal({ session, describe, name }: { session: TwinSession; desc
   }
   if (signal.noise !== null) facts.push(["Stated noise", `${plain(signal.noise)} ${unit(signal.unit)}`]);
   return (
-    <div class="signal-page">
+    <div class="signal-page" ref={page}>
       <div class="signal-nav">
         <a href={twinLink(session.name)}><Icon name="back" /> All charts</a>
         <span>
           <a href={twinLink(session.name, "signal", near(-1))}>Previous</a>
           <a href={twinLink(session.name, "signal", near(1))}>Next</a>
           <button type="button" onClick={() => save(`${session.name}-${name}.csv`, file())}><Icon name="download" /> CSV</button>
+          <button type="button" onClick={() => page.current && savePicture(page.current, `${session.name}-${name}.png`)}><Icon name="download" /> PNG</button>
         </span>
       </div>
       <Trend key={`${kind}.${name}`} session={session} signal={signal} kind={kind} linked={false} />

@@ -4,7 +4,7 @@ import { query } from "../api/client.ts";
 import type { Alarm, Describe, Explanation } from "../api/types.ts";
 import { span, when } from "../format/time.ts";
 import { number } from "../format/number.ts";
-import { unit } from "../format/unit.ts";
+import { Explained } from "./Explained.tsx";
 import { Card } from "../parts/Card.tsx";
 import { Priority } from "../parts/icons.tsx";
 import { Refusal } from "../parts/Refusal.tsx";
@@ -24,23 +24,6 @@ function labelOf(d: Describe, name: string): string | undefined {
 }
 
 const words = (key: string) => key.replaceAll("_", " ");
-
-export function Explained({ out }: { out: Explanation }) {
-  return (
-    <div class="explained">
-      <p>{out.text}</p>
-      <dl class="facts">
-        {out.facts.map((f) => (
-          <div key={f.label}>
-            <dt>{f.label}</dt>
-            <dd>{number(f.value)} {unit(f.unit)}</dd>
-          </div>
-        ))}
-      </dl>
-      {out.chain.length > 0 && <p class="chain">Recorded chain: {out.chain.map((c) => `${c.kind} ${c.id}`).join(" ← ")}</p>}
-    </div>
-  );
-}
 
 function Details({ session, alarm }: { session: TwinSession; alarm: Alarm }) {
   const [note, setNote] = useState("");

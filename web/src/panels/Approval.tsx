@@ -1,8 +1,10 @@
 // A proposed action: what, why, its effect with and without acting, its risk, until when; a person decides.
 import { useState } from "preact/hooks";
-import type { Describe, Frame, Num, Proposal } from "../api/types.ts";
+import { query } from "../api/client.ts";
+import type { Describe, Explanation, Frame, Num, Proposal } from "../api/types.ts";
 import { clockShort, span, when } from "../format/time.ts";
 import { number, percent, show } from "../format/number.ts";
+import { Explained } from "./Explained.tsx";
 import { unit } from "../format/unit.ts";
 import { Card } from "../parts/Card.tsx";
 import { Refusal } from "../parts/Refusal.tsx";
@@ -62,6 +64,7 @@ function Effects({ p }: { p: Proposal }) {
 function Pending({ session, p, frame, describe }: { session: TwinSession; p: Proposal; frame: Frame; describe: Describe }) {
   const [reason, setReason] = useState("");
   const [missing, setMissing] = useState(false);
+  const [why, setWhy] = useState<Explanation | null>(null);
   const action = useAction();
   const { denied, title } = useRole("operator");
   const left = p.expires - frame.t;
@@ -99,6 +102,18 @@ function Pending({ session, p, frame, describe }: { session: TwinSession; p: Pro
         </button>
         <button type="button" disabled={action.busy || denied} title={title} onClick={reject}>Reject</button>
       </div>
+      {why
+        ? <Explained out={why} />
+        : (
+          <button
+            type="button"
+            class="text"
+            disabled={action.busy}
+            onClick={() => action.run(async () => setWhy(await query<Explanation>(session.name, "explain", { id: p.id })))}
+          >
+            Explain this proposal
+          </button>
+        )}
       <Refusal error={action.error} />
     </Card>
   );

@@ -1,6 +1,6 @@
 // The twin's own definition, as served by `describe`.
 import type { Describe, Frame, Signal } from "../api/types.ts";
-import { nowOf, type Kind } from "../chart/Trend.tsx";
+import { nowOf, type Kind } from "../chart/readout.ts";
 import { plain, show } from "../format/number.ts";
 import { unit } from "../format/unit.ts";
 import { Card } from "../parts/Card.tsx";

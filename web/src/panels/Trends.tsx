@@ -1,6 +1,7 @@
 // The grid of charts: sensors first, then inputs; states on request.
 import type { Describe, Signal } from "../api/types.ts";
-import { Trend, type Kind } from "../chart/Trend.tsx";
+import type { Kind } from "../chart/readout.ts";
+import { Trend } from "../chart/Trend.tsx";
 import { setQuery, route } from "../state/route.ts";
 import { useStore } from "../state/store.ts";
 import type { TwinSession } from "../state/twin.ts";

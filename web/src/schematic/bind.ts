@@ -5,7 +5,7 @@
 //   data-status="name"  gets the class "bad" (sensor unusable) or "alarm-1" to "alarm-3" (an active alarm of that priority names it)
 //   data-on="name"      gets the class "on" while the value is above a tenth of the signal's high limit
 import type { Describe, Frame, Num, Signal } from "../api/types.ts";
-import { nowOf, type Kind } from "../chart/Trend.tsx";
+import { nowOf, type Kind } from "../chart/readout.ts";
 import { show } from "../format/number.ts";
 import { unit } from "../format/unit.ts";
 

@@ -1,8 +1,8 @@
 // At most ten draws a second, none while the tab is hidden.
 const SHORTEST = 100; // ms between draws
 
-/** Wraps `draw` so that many calls become one, at most every 100 ms and only in a visible tab. */
-export function throttled(draw: () => void): { ask(): void; stop(): void } {
+/** Wraps `draw` so that many calls become one, at most every `pace` ms and only in a visible tab. */
+export function throttled(draw: () => void, pace = SHORTEST): { ask(): void; stop(): void } {
   let last = -Infinity;
   let timer = 0;
   let frame = 0;
@@ -27,7 +27,7 @@ export function throttled(draw: () => void): { ask(): void; stop(): void } {
     ask: () => {
       wanted = true;
       if (timer || frame || document.hidden) return;
-      timer = window.setTimeout(arm, Math.max(0, SHORTEST - (performance.now() - last)));
+      timer = window.setTimeout(arm, Math.max(0, pace - (performance.now() - last)));
     },
     stop: () => {
       document.removeEventListener("visibilitychange", shown);

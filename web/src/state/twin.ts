@@ -20,12 +20,15 @@ export interface TwinSession {
   heard: Store<number>;
   live: Live;
   shown(): [number, number];
+  /** Makes sure that the record of a signal is there; charts call it. */
+  want(signal: string): void;
   refresh(): Promise<void>;
   send<T>(capability: string, body?: unknown): Promise<T>;
   close(): void;
 }
 
-const POINTS = 1200;
+const POINTS = 800; // two a pixel on a chart of the grid
+const PROBE = 1200;
 const LONGEST_TRACK = 6000; // rows; then the record is fetched again, thinned by the server
 const RETRY = 3000; // ms; a twin that is still being raised answers 404
 const FIRST_FORECAST = 1500; // ms that a pushed forecast is waited for
@@ -54,16 +57,27 @@ export function openTwin(name: string, range: number | null): TwinSession {
   let fixedTimer = 0;
   let closed = false;
 
-  const names = (d: Describe) => {
-    const all = [...new Set([...d.sensors, ...d.inputs, ...d.states].map((s) => s.name).concat(d.tracked))];
+  const wanted = new Set<string>(); // signals on the page; only their record is fetched
+  let wantTimer = 0;
+
+  const names = () => {
     let length = 0;
-    return all.filter((n) => (length += n.length + 1) < LONGEST_QUERY).join(",");
+    return [...wanted].filter((n) => (length += n.length + 1) < LONGEST_QUERY).join(",");
   };
 
-  const record = (start: number, end: number) => {
-    const d = describe.get();
-    const signals = d ? names(d) : undefined;
-    return query<HistoryOut>(name, "history", { signals, start, end, points: POINTS });
+  const record = (start: number, end: number, signals = names(), points = POINTS) =>
+    query<HistoryOut>(name, "history", { signals: signals || undefined, start, end, points });
+
+  const want = (signal: string) => {
+    if (wanted.has(signal)) return;
+    wanted.add(signal);
+    if (!ready || wantTimer) return;
+    wantTimer = window.setTimeout(() => {
+      wantTimer = 0;
+      const v = view.get();
+      loadLive(v.range).catch(fail);
+      if (!v.live) loadFixed(v);
+    }, 30);
   };
 
   const fail = (e: unknown) => {
@@ -180,9 +194,11 @@ export function openTwin(name: string, range: number | null): TwinSession {
 
   const chooseRange = async () => {
     const end = newest?.t ?? 0;
-    const probe = await record(end - 86_400, end);
+    const d = describe.get();
+    const one = (d?.sensors[0] ?? d?.states[0])?.name;
+    const probe = await record(end - 86_400, end, one, PROBE);
     const step = medianStep(probe.t);
-    const dense = probe.t.length > 0.8 * POINTS;
+    const dense = probe.t.length > 0.8 * PROBE;
     before = { ...view.get(), range: step === null ? 3600 : dense ? 21_600 : rangeFor(step) };
     view.set(before);
   };
@@ -219,7 +235,7 @@ export function openTwin(name: string, range: number | null): TwinSession {
   };
 
   return {
-    name, describe, frame, forecast, track, view, error, heard, live, refresh,
+    name, describe, frame, forecast, track, view, error, heard, live, refresh, want,
     shown: () => window_(view.get(), newest?.t ?? 0, forecast.get()?.times.at(-1) ?? null),
     send: async <T,>(capability: string, body: unknown = {}) => {
       const out = await command<T>(name, capability, body);
@@ -229,6 +245,7 @@ export function openTwin(name: string, range: number | null): TwinSession {
     close: () => {
       closed = true;
       window.clearTimeout(fixedTimer);
+      window.clearTimeout(wantTimer);
       showFrame.stop();
       live.close();
     },
