@@ -1,6 +1,8 @@
 """A tank that can be solved by hand: h' = (q - demand) / A, one pump `q`, one valve `v` that does nothing to h."""
 
+import importlib.util
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -104,3 +106,13 @@ def world():
         bob=BOB, eve=EVE, planner=PLANNER, agent=AGENT, belief=belief, decision=decision, context=context,
         guard_state=guard_state, verdict=verdict, Sink=Sink,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def llm():
+    """The module `fake_llm`, which is no package of its own."""
+    path = Path(__file__).with_name("fake_llm.py")
+    spec = importlib.util.spec_from_file_location("fake_llm", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -43,6 +43,7 @@ def test_covered(text):
         ("half of it", ["half"]),
         ("٣ bars", ["٣"]),
         ("twelve hundred", ["hundred"]),
+        ("valve_99 is open", ["valve_99"]),
     ],
 )
 def test_not_covered(text, found):
@@ -57,6 +58,10 @@ def test_what_we_write_is_covered(value, digits):
 @given(st.floats(1.0, 1e6), st.floats(0.01, 0.3))
 def test_what_differs_by_more_than_rounding_is_found(value, share):
     assert unfounded(f"It is {value * (1 + share):.6g}.", [value]) != []
+
+
+def test_a_long_text_takes_no_long_time():
+    assert unfounded("x" * 300_000 + " " + "1" * 100, []) != []
 
 
 def test_nan_and_infinity_cover_nothing():

@@ -16,7 +16,7 @@ WORDS = {
     "ninety": 90, "hundred": 100, "thousand": 1000, "million": 10**6, "dozen": 12, "half": 0.5, "twice": 2, "double": 2,
 }  # fmt: skip
 PLAIN = r"(?<![\w.])[-+−]?\d[\d,]*(?:\.\d+)?(?:[eE][-+−]?\d+)?\s*(?:%|percent\b|per cent\b)?"
-NUMBER = re.compile(rf"{PLAIN}|[^\W\d_]*\d\w*|\b(?:{'|'.join(WORDS)})\b", re.IGNORECASE)
+NUMBER = re.compile(rf"{PLAIN}|(?<!\w)\w*\d\w*|\b(?:{'|'.join(WORDS)})\b", re.IGNORECASE)
 EXACT = re.compile(r"([-+−]?)(\d[\d,]*?)((?:\.\d+)?)((?:[eE][-+−]?\d+)?)\s*(%|percent|per cent)?")
 
 
