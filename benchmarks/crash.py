@@ -5,6 +5,7 @@ what was not acknowledged is sent once more, as a transport would. At the end it
 that was never killed, and the journal with what was acknowledged.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -39,26 +40,31 @@ class Worker:
 
     def send(self, *lines: object) -> None:
         """Write lines; a process that was killed meanwhile reads none of them."""
-        try:
+        with contextlib.suppress(BrokenPipeError):
             assert self.process.stdin is not None
             for line in lines:
                 self.process.stdin.write(f"{line}\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass
 
     def kill(self) -> None:
         """SIGKILL."""
         self.process.kill()
-        self.process.wait()
-        self._reader.join()
+        self._leave()
 
     def finish(self) -> str:
         """Let it end by itself; its digest."""
         self.send("end")
+        self._leave()
+        return self.digest
+
+    def _leave(self) -> None:
         self.process.wait(300)
         self._reader.join()
-        return self.digest
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.stdout.close()
 
     def _read(self) -> None:
         assert self.process.stdout is not None

@@ -49,8 +49,7 @@ class Bench:
     async def feed(self, first, last):
         for k in range(first, last):
             await self.field.push(messages(k))
-        while self.lane.live.t != self.lane.live.t or self.lane.live.t < last - 1:
-            await asyncio.sleep(0.01)
+        await self.engine.settled()
 
     @property
     def lane(self):
@@ -170,3 +169,15 @@ def test_twin_file_with_a_mistake(project, tmp_path):
 
     with pytest.raises(WiringError, match="cannot be imported"):
         asyncio.run(story())
+
+
+def test_charts_come_back_after_a_restart(project, tmp_path):
+    async def story():
+        async with Bench(project, tmp_path / "s") as bench:
+            await bench.feed(1, 30)
+        async with Bench(project, tmp_path / "s") as bench:
+            return bench.lane.live.ring.rows()
+
+    rows = asyncio.run(story())
+    np.testing.assert_array_equal(rows[:, 0], np.arange(1.0, 30.0))
+    np.testing.assert_allclose(rows[:, 1], [1.0 + 0.05 * math.sin(0.1 * k) for k in range(1, 30)])

@@ -19,6 +19,7 @@ from pollux.core.signals import Cause, Finding
 from pollux.core.time import Clock
 from pollux.runtime import build
 from pollux.runtime.actuators import WiredActuators, WiredSite
+from pollux.runtime.align import Outcome
 from pollux.runtime.binding import Binding, bind
 from pollux.runtime.connect.base import Ack, Connector, Receipt, Unread
 from pollux.runtime.connect.http import HttpConnector
@@ -46,6 +47,7 @@ class _Running:
     base: build.Foundation
     fold: Fold
     lane: Lane
+    actuators: WiredActuators
     backlog: asyncio.Queue[Delivery]
     room: asyncio.Event
     """Set while the backlog is short."""
@@ -107,6 +109,8 @@ class Engine:
             for running in self._running.values():
                 self._spawn(self._consume(running), f"fold of {running.fold.name}")
                 self._spawn(self._prepare(running), f"kernels of {running.fold.name}")
+                if running.wiring.time == "wall":
+                    self._spawn(self._tick(running), f"clock of {running.fold.name}")
             for connector in self.connectors.values():
                 self._spawn(connector.run(self), f"connector {connector.name}")
             self.live.set()
@@ -153,7 +157,13 @@ class Engine:
     def _answered(self, ack: Ack) -> None:
         for running in self._running.values():
             if running.fold.binding.site == ack.site:
-                self._spawn(running.lane.answered(ack.id, ack.status), f"answer {ack.id}")
+                answer = running.actuators.answered(ack)
+                if answer is not None:
+                    self._spawn(running.lane.answered(*answer), f"answer {ack.id}")
+
+    def _late(self, binding: Binding, outcome: Outcome) -> None:
+        assert self._intake is not None
+        self._intake.quarantine.add_outcome(self.clock.now(), binding, outcome)
 
     async def _consume(self, running: _Running) -> None:
         """Fold what is durable, in the order of the journal; look ahead after each batch."""
@@ -165,6 +175,13 @@ class Engine:
             await running.fold.feed(delivery)
             if running.backlog.empty() and (looking is None or looking.done()) and running.lane.live.due():
                 looking = self._spawn(self._look_ahead(running), f"outlook of {running.fold.name}")
+
+    async def _tick(self, running: _Running) -> None:
+        """Let wall time pass for a twin whose sensors are silent, so that silence is seen."""
+        assert self._intake is not None
+        while True:
+            await asyncio.sleep(running.wiring.period)
+            await self._intake.tick(running.fold.name, self.clock.now())
 
     async def _look_ahead(self, running: _Running) -> None:
         try:
@@ -192,17 +209,18 @@ class Engine:
         )  # fmt: skip
         fold: Fold
         journal = StoreJournal(writer, wiring.name, lambda: fold.place())
+        actuators = WiredActuators(binding, self.connectors)
         lane = Lane(
-            live, journal, WiredActuators(binding, self.connectors), switch=self.switch,
+            live, journal, actuators, switch=self.switch,
             site=self._site(binding, base), trail=self._audit,
         )  # fmt: skip
-        fold = Fold(base, binding, lane, writer)
+        fold = Fold(base, binding, lane, writer, self._late)
         await asyncio.to_thread(build.warm, base)
         steps = await asyncio.to_thread(fold.replay, writer.store, tags)
         log.info("twin raised", extra={"data": {"twin": wiring.name, "replayed": steps, "rows": fold.seq}})
         room = asyncio.Event()
         room.set()
-        self._running[wiring.name] = _Running(wiring, base, fold, lane, asyncio.Queue(), room)
+        self._running[wiring.name] = _Running(wiring, base, fold, lane, actuators, asyncio.Queue(), room)
 
     def _seen(self, connector: str) -> float | None:
         times = [

@@ -8,6 +8,7 @@ cache of it.
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from pollux.runtime.intake import Delivery, TagTable, replay
 from pollux.runtime.lane import Lane
 from pollux.runtime.ledger import StoreJournal, place_of, recorded
 from pollux.runtime.records import codec
+from pollux.runtime.refill import refill
 from pollux.runtime.state import LiveState
 from pollux.runtime.store import base
 from pollux.runtime.store.base import Snapshot, Track
@@ -31,6 +33,9 @@ from pollux.runtime.store.writer import StoreWriter
 
 SNAPSHOT_EVERY = 500
 """Steps between two snapshots: the longest replay after a crash."""
+
+HISTORY = 7 * 86400.0
+"""Seconds of charts that a restart brings back."""
 
 TRACK_EVERY = 20
 """Steps whose estimates are written together."""
@@ -49,8 +54,16 @@ class FoldState:
 class Fold:
     """Feeds one lane. `feed` is called in the order of the journal and by one task."""
 
-    def __init__(self, foundation: Foundation, binding: Binding, lane: Lane, writer: StoreWriter):
-        self.base, self.binding, self.lane, self._writer = foundation, binding, lane, writer
+    def __init__(
+        self,
+        foundation: Foundation,
+        binding: Binding,
+        lane: Lane,
+        writer: StoreWriter,
+        late: Callable[[Binding, align.Outcome], None],
+    ):
+        """`late` is told of every live row that is stored and not fused."""
+        self.base, self.binding, self.lane, self._writer, self._late = foundation, binding, lane, writer, late
         self.aligned = align.start(binding)
         self.seq = 0
         """Every row of the journal before this one is folded in."""
@@ -71,7 +84,7 @@ class Fold:
 
     async def feed(self, delivery: Delivery) -> None:
         """Fold in rows that are durable."""
-        readings = self._align(delivery)
+        readings = self._align(delivery, self._late)
         for each in readings:
             result = await self.lane.step(each)
             self._note(result.belief.t, result.belief.mean, result.belief.cov)
@@ -117,19 +130,25 @@ class Fold:
             self._catch_up(waiting)
         for delivery in replay(store, tags, {self.name: self.seq}):
             for readings in self._align(delivery):
-                live.step(readings)
+                belief = live.step(readings).belief
+                self._note(belief.t, belief.mean, belief.cov)
                 self._catch_up(waiting)
                 steps += 1
+        refill(live, self.binding, store, HISTORY)
         self.seq = store.next_seq
         if isinstance(self.lane.journal, StoreJournal):
             self.lane.journal.last = newest
         return steps
 
-    def _align(self, delivery: Delivery) -> tuple[Readings, ...]:
+    def _align(
+        self, delivery: Delivery, tell: Callable[[Binding, align.Outcome], None] | None = None
+    ) -> tuple[Readings, ...]:
         done = align.push(self.binding, self.aligned, delivery.rows)
         self.aligned = done.state
         for outcome in done.outcomes:
             self.counts[outcome.reason] += 1
+            if tell is not None:
+                tell(self.binding, outcome)
         return done.readings
 
     def _catch_up(self, waiting: dict[str, list[base.Event]]) -> None:
