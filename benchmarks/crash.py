@@ -1,8 +1,8 @@
 """`kill -9` at random instants, start-up and snapshots included: the belief afterwards, bit for bit.
 
 A process takes readings and acknowledges each when it is durable. It is killed at random instants and started again;
-what was not acknowledged is sent once more, as a transport would. At the end its belief is compared with that of a process
-that was never killed, and the journal with what was acknowledged.
+what was not acknowledged is sent once more, as a transport would. At the end its belief is compared with that of a
+process that was never killed, and the journal with what was acknowledged.
 """
 
 import contextlib
