@@ -226,6 +226,21 @@ def test_outside_envelope_and_domain_a_person_is_asked(world):
     assert world.verdict(world.decision(), c, policy=unknown).mode == "veto"
 
 
+def test_two_actuators_that_move_at_once_do_not_slip_past_an_interlock(world):
+    """Each is still open when it is judged, and both would be shut afterwards."""
+    either = (
+        Interlock("not both", (Term("q", "<", 0.005),), (Term("v", ">=", 10.0),)),
+        Interlock("not both, the other way round", (Term("v", "<", 10.0),), (Term("q", ">=", 0.005),)),
+    )
+    policy = replace(world.policy, interlocks=either)
+    assert world.verdict(world.decision({"q": 0.001, "v": 0.0}), policy=policy).rule == "interlocks.not both"
+    assert world.verdict(world.decision({"v": 0.0}), policy=policy).mode == "approval"
+    full = world.context(belief=world.belief(h=1.6))
+    assert world.verdict(world.decision({"q": 0.001}), full, policy=policy).mode == "approval"
+    shut = world.context(belief=world.belief(inputs=np.array([0.001, 0.01, 50.0])))
+    assert world.verdict(world.decision({"v": 0.0}), shut, policy=policy).rule == "interlocks.not both"
+
+
 def test_the_safe_command_needs_no_belief(world):
     policy = replace(world.policy, actuators=(world.policy.actuators[0],), interlocks=(
         Interlock("never", (), (Term("q", ">", 0.01),)),

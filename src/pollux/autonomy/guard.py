@@ -251,7 +251,8 @@ def interlocks(case: Case) -> Case:
     facts = recorded(case.plant, case.context.belief)
     after = facts | {n: h.value for n, h in case.state.held.items()} | case.decision.values
     for lock in case.policy.interlocks:
-        armed = all(holds(term, facts) is not False for term in lock.when)
+        # Before or after: two actuators that move at once must not slip between the two.
+        armed = any(all(holds(term, when) is not False for term in lock.when) for when in (facts, after))
         met = all(holds(term, after) is True for term in lock.require)
         need(case.safe or not armed or met, lock.name, f"interlock {lock.name!r} forbids this now")
     return case

@@ -87,7 +87,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Interlock:
-    """While every term of `when` holds on recorded values, the action must leave every term of `require` true."""
+    """While every term of `when` holds, before or after the action, every term of `require` must hold after it."""
 
     name: str
     when: tuple[Term, ...]
