@@ -5,7 +5,9 @@ import contextlib
 import csv
 import getpass
 import io
+import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -213,12 +215,34 @@ def _launch(
         emit({"url": text.rpartition(" ")[2]} if json else text, json)
         sys.stdout.flush()
 
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(
+    asyncio.run(
+        until_told(
             launch(
                 project, state=state, port=port, demo=demo, speed=speed, open_browser=not no_browser, announce=announce
             )
         )
+    )
+
+
+async def until_told(work: Coroutine[Any, Any, None]) -> None:
+    """Run until it ends or the process is told to (SIGINT, SIGTERM): then it is cancelled and winds up."""
+    task = asyncio.ensure_future(work)
+    told = False
+
+    def tell() -> None:
+        nonlocal told
+        told = True
+        task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, tell)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not told:
+            raise
 
 
 def _csv(table: dict[str, list[Any]]) -> str:
