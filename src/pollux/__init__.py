@@ -25,14 +25,22 @@ if TYPE_CHECKING:
     from pollux.core.twin import param as param
     from pollux.core.twin import part as part
     from pollux.core.twin import var as var
+    from pollux.intervene.decide import Targets as Targets
+    from pollux.intervene.decide import build_planner as build_planner
+    from pollux.intervene.decide import what_if as what_if
     from pollux.intervene.detect import build_detector as build_detector
+    from pollux.intervene.duty import Duty as Duty
     from pollux.intervene.forecast import build_forecaster as build_forecaster
     from pollux.intervene.mpc import build_mpc as build_mpc
     from pollux.intervene.mpc_options import ActiveSet as ActiveSet
     from pollux.intervene.mpc_options import InteriorPoint as InteriorPoint
     from pollux.intervene.mpc_options import MpcOptions as MpcOptions
+    from pollux.mirror.assimilate import Track as Track
+    from pollux.mirror.assimilate import assimilate as assimilate
     from pollux.mirror.ekf import Ekf as Ekf
     from pollux.mirror.fleet import build_fleet as build_fleet
+    from pollux.mirror.tune import Noise as Noise
+    from pollux.mirror.tune import tune as tune
     from pollux.mirror.ukf import Ukf as Ukf
     from pollux.mirror.update import build_mirror as build_mirror
     from pollux.model.adaptive import Adaptive as Adaptive
@@ -70,10 +78,17 @@ _HOMES = {
     "param": "core.twin",
     "part": "core.twin",
     "var": "core.twin",
+    "Noise": "mirror.tune",
+    "Track": "mirror.assimilate",
+    "assimilate": "mirror.assimilate",
     "build_detector": "intervene.detect",
     "build_forecaster": "intervene.forecast",
     "ActiveSet": "intervene.mpc_options",
     "InteriorPoint": "intervene.mpc_options",
+    "build_planner": "intervene.decide",
+    "what_if": "intervene.decide",
+    "Targets": "intervene.decide",
+    "Duty": "intervene.duty",
     "build_mpc": "intervene.mpc",
     "MpcOptions": "intervene.mpc_options",
     "Ekf": "mirror.ekf",
@@ -83,6 +98,7 @@ _HOMES = {
     "Adaptive": "model.adaptive",
     "calibrate": "model.calibrate",
     "check": "model.check",
+    "tune": "mirror.tune",
     "compile": "model.compile",
     "Fit": "model.fit",
     "linearise": "model.linearise",

@@ -63,15 +63,18 @@ class Mpc:
         floor: Mapping[str, float] | None = None,
         held: Given | None = None,
         limits: Mapping[str, tuple[float, float]] | None = None,
+        iterations: int | None = None,
     ) -> Plan:
         """The best plan from state `x` (n,) at time `t` (s), with the inputs `before` (m,) in force until now.
 
         `p`: parameter vector, default as declared. `warm` (steps, m): where to start, e.g. `plan.shifted()`; default
         `before` throughout. `references`: set-points of the states named in the options. `floor`: lowest accepted
         state at the end of the horizon. `held`: announced values of inputs that are not decided here. `limits`:
-        narrower (low, high) of decided inputs. Never raises for numerical reasons: see `Plan.outcome`.
+        narrower (low, high) of decided inputs. `iterations` replaces the bound of the
+        options; 0 only judges the warm start. Never raises for numerical reasons: see `Plan.outcome`.
         """
         o, N = self.options, self.options.steps
+        most: int = o.iterations if iterations is None else iterations
         x, before = np.asarray(x, float), np.asarray(before, float)
         series = np.repeat(before[None], N, axis=0)
         for name, value in (held or {}).items():
@@ -91,8 +94,8 @@ class Mpc:
         at = list(self.shape.controls)
         start = series[:, at] if warm is None else np.asarray(warm, float)[:, at]
         w = np.clip((start - low) / (high - low), 0.0, 1.0)
-        u, states, rows, y, reduced, numbers = self.kernel(*v, w, np.int64(o.iterations), np.float64(o.tolerance))
-        cost, penalty, kkt, iterations, status = numbers
+        u, states, rows, y, reduced, numbers = self.kernel(*v, w, np.int64(most), np.float64(o.tolerance))
+        cost, penalty, kkt, passes, status = numbers
         return Plan(
             t=float(t),
             times=t + o.step * np.arange(N),
@@ -104,7 +107,7 @@ class Mpc:
             cost=float(cost),
             penalty=float(penalty),
             kkt=float(kkt),
-            iterations=int(iterations),
+            iterations=int(passes),
             outcome=_OUTCOMES[int(status)],
         )
 
@@ -186,6 +189,7 @@ def build_mpc(twin: Twin | StateSpace, options: MpcOptions, *, backend: Backend 
         worth=_each(o.worth, s.x_names),
         bound_low=bound_low,
         bound_high=bound_high,
+        reserve=_each(o.reserve, limits),
         floor=np.zeros(len(shape.floored)),
         w1=w1,
         w2=w2,

@@ -42,7 +42,7 @@ class MpcOptions:
         min  sum_k integral goal dt                                     the twin's own stage cost
              + sum_k sum_i references[i] (x_i(t_k) - r_i,k)^2           k = 1 .. steps
              + sum_k sum_j rate[j] (u_j,k - u_j,k-1)^2                  k = 0 .. steps - 1, u_-1 = input in force
-             + sum_k sum_l limit[l] v_l,k^2 + price[l] v_l,k            v = max(0, -margin) at the end of interval k
+             + sum_k sum_l limit[l] v_l,k^2 + price[l] v_l,k            v = max(0, reserve - margin), at the end of k
              + sum_i terminal[i] (x_i(T) - r_i)^2 - worth[i] x_i(T) + floor penalties
         s.t. x' = f(t, x, u, p), low <= u <= high
 
@@ -61,6 +61,8 @@ class MpcOptions:
     """Quadratic penalty of each margin (and of each state in `bounds`)."""
     price: Weight = 0.0
     """Linear (exact) penalty of the same: above the multiplier of a limit, it is kept exactly where possible."""
+    reserve: Weight = 0.0
+    """Distance kept from each limit, in its unit: for what a plan cannot see, as disturbances and switching."""
     bounds: tuple[str, ...] = ()
     """States whose `within` is kept as a limit beside the margins."""
     terminal: Mapping[str, float] = field(default_factory=dict)
@@ -102,7 +104,7 @@ class Plan:
     states: Float[np.ndarray, "nodes n"]
     """steps + 1 nodes, the first is the state that was given."""
     margins: Float[np.ndarray, "steps m"]
-    """At the end of each interval."""
+    """At the end of each interval, less the reserve."""
     multipliers: Float[np.ndarray, "steps m"]
     """Cost per unit by which a margin is tightened; above 0 where the limit binds."""
     reduced: Float[np.ndarray, "steps u"]

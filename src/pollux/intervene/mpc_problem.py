@@ -63,6 +63,8 @@ class Values(NamedTuple):
     bound_low: Any
     bound_high: Any
     """(bounded,)"""
+    reserve: Any
+    """(r,)"""
     floor: Any
     """(floored,)"""
     w1: Any
@@ -125,7 +127,8 @@ def rows_of(shape: Shape, v: Values) -> Callable[[Array, Array, Array], Array]:
     at = np.asarray(shape.bounded, int)
 
     def rows(t, x, u):
-        return jnp.concatenate([shape.system.margins(t, x, u, v.p), x[at] - v.bound_low, v.bound_high - x[at]])
+        margins = shape.system.margins(t, x, u, v.p)
+        return jnp.concatenate([margins, x[at] - v.bound_low, v.bound_high - x[at]]) - v.reserve
 
     return rows
 
