@@ -424,7 +424,7 @@ def test_a_fault_put_into_the_plant_becomes_an_alarm(visit) -> None:
     page.get_by_label("Kind").select_option("sensor_stuck")
     page.get_by_label("Where").select_option("p_north")
     page.get_by_role("button", name="Inject fault").click()
-    page.get_by_text("sensor stuck at p_north sent to the plant").wait_for()
+    page.get_by_text("Sent to the plant: sensor stuck, Pressure north.").wait_for()
     page.get_by_text("readings disagree with every other sensor").wait_for()
     page.locator(".trend", has_text="Pressure north").get_by_text("sensor suspect").wait_for()
 

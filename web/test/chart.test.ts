@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { ForecastOut, Frame } from "../src/api/types.ts";
-import { assemble, F_HIGH, F_LOW, F_MID, fanOf, MEAN, MEASURED, T } from "../src/chart/assemble.ts";
+import { assemble, extent, F_HIGH, F_LOW, F_MID, fanOf, MEAN, MEASURED, T } from "../src/chart/assemble.ts";
 import { valueLabels, valueRange } from "../src/chart/axis.ts";
 import { rows } from "../src/chart/decimate.ts";
 import { append, emptyTrack, fromHistory, trim } from "../src/chart/track.ts";
@@ -82,17 +82,24 @@ test("no line is drawn across a silence", () => {
   assert.equal((table[MEAN] as (number | null)[]).filter((v) => v === null).length, 1);
 });
 
+test("the value range follows what is in sight, and a wide start-up band does not rule it", () => {
+  const t = Array.from({ length: 50 }, (_, k) => k);
+  const wide = { t, signals: { level: { mean: t.map(() => 1), low: t.map((k) => (k ? 0.9 : -50)), high: t.map(() => 1.1) } } };
+  const table = assemble(fromHistory(wide), "level", { t: [60, 70], q: [[0], [0], [0], [0], [9]].map((q) => [...q, ...q]) }, 0, 49, 400);
+  assert.deepEqual(extent(table, 0, 49), [0.9, 1.1]);
+});
+
 test("noise is not blown up, and a near limit is shown", () => {
   const [low, high] = valueRange(2.99, 3.01, { low: 0, high: 10 }, 0.05, false);
   assert.ok(high - low >= 0.5);
-  assert.ok(valueRange(2.2, 3, { low: 2, high: null }, 0, false)[0] < 2);
+  assert.ok(valueRange(2.2, 3.2, { low: 2, high: null }, 0, false)[0] < 2);
   assert.ok(valueRange(8, 9, { low: 0, high: null }, 0, false)[0] > 5);
   assert.deepEqual(valueLabels([4, 4.25, 4.5], 0.25), ["4.00", "4.25", "4.50"]);
 });
 
 test("the window follows the present, pans and zooms about the cursor", () => {
   const view = { live: true, range: 100, min: 0, max: 0 };
-  assert.deepEqual(window_(view, 1000, 1400), [900, 1050]);
+  assert.deepEqual(window_(view, 1000, 1400), [900, 1060]);
   assert.deepEqual(window_(view, 1000, null), [900, 1000]);
   const moved = pan(view, [900, 1000], -0.5);
   assert.deepEqual([moved.live, moved.min, moved.max], [false, 850, 950]);

@@ -11,6 +11,13 @@ test("a signal keeps one number of decimals from tick to tick", () => {
   assert.equal(show({ low: 0, high: 400, noise: 2.5 }, 257.9), "258");
 });
 
+test("digits below the noise are not shown, thousands are set apart", () => {
+  const power = { low: null, high: null, noise: 500 };
+  assert.equal(show(power, 96_145), "96\u202f100");
+  assert.equal(show(power, -40), "0");
+  assert.equal(show({ low: null, high: null, noise: 0.0007 }, 0.11251), "0.1125");
+});
+
 test("missing and non-finite numbers are a dash, never zero", () => {
   for (const v of [null, undefined, NaN, Infinity]) {
     assert.equal(number(v), "–");

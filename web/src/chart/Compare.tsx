@@ -29,7 +29,7 @@ export function Compare({ signal, acting, notActing }: { signal: Signal; acting:
       {
         width: where.clientWidth,
         height: where.clientHeight,
-        padding: [8, 10, 0, 0],
+        padding: [8, 16, 0, 0],
         legend: { show: false },
         cursor: { show: false },
         series: [

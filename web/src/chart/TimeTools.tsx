@@ -5,9 +5,13 @@ import { useStore } from "../state/store.ts";
 import type { TwinSession } from "../state/twin.ts";
 import { pan, RANGES, zoom } from "../state/view.ts";
 
+const LEAST = 10; // steps of the record; a shorter window shows nothing
+
 export function TimeTools({ session }: { session: TwinSession }) {
   const view = useStore(session.view);
+  const step = useStore(session.step);
   const shown = session.shown;
+  const useful = RANGES.filter((r) => r.seconds >= LEAST * (step ?? 0) || r.seconds === view.range);
   const freeze = () => {
     const [min, max] = shown();
     session.view.set({ ...view, live: false, min, max });
@@ -15,7 +19,7 @@ export function TimeTools({ session }: { session: TwinSession }) {
   return (
     <div class="time-tools" role="group" aria-label="Time window of the charts">
       <div class="segments">
-        {RANGES.map((r) => (
+        {useful.map((r) => (
           <button
             key={r.seconds}
             type="button"

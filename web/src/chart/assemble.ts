@@ -57,12 +57,14 @@ function interpolate(t: readonly number[], v: readonly Num[], at: number): Num {
 
 const BANDS = new Set([LOW, HIGH, F_LOW, F_LOWER, F_UPPER, F_HIGH]);
 
-/** Lowest and highest value to make room for: every line and dot, but of the bands not the widest 4 % (a start-up). */
-export function extent(table: Table): [number, number] | null {
+/** Lowest and highest value in [min, max] to make room for: every line and dot, but of the bands not the widest 4 % (a start-up). */
+export function extent(table: Table, min: number, max: number): [number, number] | null {
+  const t = table[T];
   let low = Infinity;
   let high = -Infinity;
   for (let k = MEASURED; k < WIDTH; k += 1) {
-    const values = (table[k] as Num[]).filter((v): v is number => v !== null);
+    const seen = (_v: Num, i: number) => (t[i] as number) >= min && (t[i] as number) <= max;
+    const values = (table[k] as Num[]).filter(seen).filter((v): v is number => v !== null);
     if (!values.length) continue;
     if (BANDS.has(k)) values.sort((a, b) => a - b);
     const skip = BANDS.has(k) ? Math.floor(0.04 * values.length) : 0;

@@ -50,7 +50,7 @@ export function valueRange(
   const least = Math.max(10 * (noise ?? 0), 1e-3 * Math.abs(middle), 1e-9); // never blow noise up to a storm
   const half = Math.max(dataMax - dataMin, least) / 2;
   let [from, to] = [middle - half, middle + half];
-  const near = 1.2 * half;
+  const near = 0.7 * half;
   if (low !== null && low < from && low > from - near) from = low;
   if (high !== null && high > to && high < to + near) to = high;
   const air = 0.08 * (to - from);

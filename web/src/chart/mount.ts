@@ -51,7 +51,7 @@ export function mountTrend(
         whole: kind === "input",
         stepped: kind === "input",
         syncKey: session.name,
-        extent: () => (table ? extent(table) : null),
+        extent: () => (table ? extent(table, ...session.shown()) : null),
         now: () => session.frame.get()?.t ?? NaN,
         alarms: () => session.frame.get()?.alarms.filter((a) => a.state === "active" && a.subject === signal.name) ?? [],
         onCursor,

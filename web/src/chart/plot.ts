@@ -52,7 +52,7 @@ export function makePlot(spec: PlotSpec, data: uPlot.AlignedData, where: HTMLEle
     {
       width: spec.width,
       height: spec.height,
-      padding: [8, 10, 0, 0],
+      padding: [8, 16, 0, 0],
       legend: { show: false },
       series: series(spec),
       bands: [

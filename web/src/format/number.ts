@@ -1,4 +1,5 @@
 // Numbers as an operator reads them: few digits, the same number of them from tick to tick.
+const THIN = "\u202f"; // narrow space between thousands
 const MINUS = "\u2212";
 
 /** Decimals that show about `digits` significant digits of a value of size `scale`. */
@@ -9,7 +10,11 @@ export function decimals(scale: number, digits = 3): number {
 }
 
 export function fixed(value: number, places: number): string {
-  return value.toFixed(places).replace(/^-(?=[0.]*$)/, "").replace("-", MINUS);
+  const tens = 10 ** Math.max(0, -places);
+  const text = (Math.round(value / tens) * tens).toFixed(0);
+  const exact = places > 0 ? value.toFixed(places) : text;
+  const grouped = Math.abs(value) >= 1e4 && places <= 0 ? exact.replace(/\B(?=(\d{3})+$)/g, THIN) : exact;
+  return grouped.replace(/^-(?=[0.]*$)/, "").replace("-", MINUS);
 }
 
 /** `3.07`, `122`, `0.042`, `1.2e−5`; a dash where there is no number. */
@@ -43,7 +48,8 @@ export interface Scale {
 /** Decimals of one signal, the same from tick to tick: three digits of its range, or as fine as half its noise. */
 export function placesOf(signal: Scale): number | null {
   const sizes = [signal.low, signal.high].filter((v): v is number => v !== null && v !== 0).map(Math.abs);
-  if (!sizes.length) return signal.noise ? Math.max(0, Math.min(6, Math.ceil(-Math.log10(signal.noise / 2)))) : null;
+  // without limits the noise alone decides; below zero it rounds to tens, hundreds, ...
+  if (!sizes.length) return signal.noise ? Math.min(6, Math.ceil(-Math.log10(signal.noise / 2) - 1e-9)) : null;
   const span = Math.max(...sizes);
   if (span >= 1e6 || span < 1e-4) return null;
   const coarse = decimals(span);

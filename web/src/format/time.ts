@@ -17,6 +17,10 @@ export function date(t: number): string {
   return `${d.getUTCFullYear()}-${two(d.getUTCMonth() + 1)}-${two(d.getUTCDate())}`;
 }
 
+export function weekday(t: number): string {
+  return ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"][at(t).getUTCDay()] ?? "";
+}
+
 export function stamp(t: number): string {
   return Number.isFinite(t) ? `${date(t)} ${clock(t)}` : "–";
 }

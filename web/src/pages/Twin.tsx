@@ -42,7 +42,7 @@ function Main({ session, describe, tab, item }: { session: TwinSession; describe
   if (tab === "audit") return <Audit session={session} />;
   if (tab === "definition") return <Definition session={session} describe={describe} />;
   if (tab === "faults" && describe.site) {
-    return <><Faults session={session} kinds={describe.site.faults} /><Trends session={session} describe={describe} /></>;
+    return <><Faults session={session} describe={describe} kinds={describe.site.faults} /><Trends session={session} describe={describe} /></>;
   }
   if (tab === "signal") return <Signal session={session} describe={describe} name={item} />;
   return (

@@ -82,7 +82,7 @@ export function AlarmRow({ session, alarm, now }: { session: TwinSession; alarm:
         <button type="button" class="alarm-text" aria-expanded={open} onClick={() => setOpen(!open)}>
           <span class="alarm-summary">{alarm.summary}</span>
           <small>
-            {label} · {words(alarm.cause)} · <span class="nowrap">{when(alarm.t, now)} ({span(now - alarm.t)} ago)</span>
+            {label} · {words(alarm.cause)} · <span class="nowrap">{when(alarm.t, now)} ({now - alarm.t < 1 ? "now" : `${span(now - alarm.t)} ago`})</span>
             {alarm.state !== "active" && ` · ${alarm.state}${alarm.by ? ` by ${alarm.by}` : ""}`}
           </small>
         </button>

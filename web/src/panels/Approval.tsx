@@ -9,6 +9,7 @@ import { unit } from "../format/unit.ts";
 import { Card } from "../parts/Card.tsx";
 import { Refusal } from "../parts/Refusal.tsx";
 import { useAction } from "../parts/useAction.ts";
+import { sentence } from "../state/definition.ts";
 import { useRole } from "../state/session.ts";
 import { useStore } from "../state/store.ts";
 import type { TwinSession } from "../state/twin.ts";
@@ -44,7 +45,7 @@ function Effects({ p }: { p: Proposal }) {
       <tbody>
         {p.expected.map((e) => (
           <tr key={e.label}>
-            <th scope="row">{e.label}</th>
+            <th scope="row">{sentence(e.label)}</th>
             <td><b>{number(e.acting)}</b> {unit(e.unit)}</td>
             <td>{number(e.not_acting)} {e.not_acting === null ? "" : unit(e.unit)}</td>
           </tr>

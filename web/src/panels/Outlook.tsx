@@ -1,8 +1,9 @@
 // Limits ahead: how far each limit is now, how likely it is crossed within the forecast, and when.
 import type { Describe, ForecastOut, Frame } from "../api/types.ts";
 import { number, percent } from "../format/number.ts";
-import { clockShort, date, span } from "../format/time.ts";
+import { clockShort, date, span, weekday } from "../format/time.ts";
 import { unit } from "../format/unit.ts";
+import { Plan } from "./Plan.tsx";
 import { Card } from "../parts/Card.tsx";
 import { useStore } from "../state/store.ts";
 import type { TwinSession } from "../state/twin.ts";
@@ -34,7 +35,7 @@ export function outlook(d: Describe, f: Frame | null, fc: ForecastOut | null): R
   return rows.sort((a, b) => rank(b) - rank(a));
 }
 
-const short = (t: number, now: number) => (date(t) === date(now) ? clockShort(t) : `${date(t).slice(5)} ${clockShort(t)}`);
+const short = (t: number, now: number) => (date(t) === date(now) ? clockShort(t) : `${weekday(t)} ${clockShort(t)}`);
 
 function level(r: Row): string {
   if (r.margin !== null && r.margin < 0) return "act";
@@ -83,6 +84,7 @@ export function Outlook({ session, describe }: { session: TwinSession; describe:
               })}
             </tbody>
           </table>
+          {frame && forecast && <Plan describe={describe} forecast={forecast} frame={frame} />}
         </div>
       )}
     </Card>

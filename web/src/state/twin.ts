@@ -3,10 +3,11 @@ import { query, command, ApiError } from "../api/client.ts";
 import { openLive, type Live } from "../api/live.ts";
 import type { Describe, ForecastOut, Frame, HistoryOut, LiveMessage } from "../api/types.ts";
 import { append, emptyTrack, fromHistory, trim, type Track } from "../chart/track.ts";
+import { ready as prepared } from "./definition.ts";
 import { role } from "./session.ts";
 import { store, type Store } from "./store.ts";
 import { throttled } from "./ticker.ts";
-import { rangeFor, window_, type View } from "./view.ts";
+import { rangeFor, rangeOver, window_, type View } from "./view.ts";
 
 export interface TwinSession {
   name: string;
@@ -16,6 +17,8 @@ export interface TwinSession {
   track: Store<Track>;
   view: Store<View>;
   error: Store<ApiError | null>;
+  /** Typical seconds between two rows of the record, once known. */
+  step: Store<number | null>;
   /** Browser time of the newest frame, ms. */
   heard: Store<number>;
   live: Live;
@@ -48,6 +51,7 @@ export function openTwin(name: string, range: number | null): TwinSession {
   const view = store<View>({ live: true, range: range ?? 3600, min: 0, max: 0 });
   const error = store<ApiError | null>(null);
   const heard = store<number>(0);
+  const step = store<number | null>(null);
   let following = emptyTrack(); // the track that grows with the frames; `track` is it, or a fixed window
   let ready = false;
   let early: Frame[] = [];
@@ -105,6 +109,7 @@ export function openTwin(name: string, range: number | null): TwinSession {
       if (view.get().live) track.set(following);
     }
     append(following, f);
+    growRange();
     trim(following, f.t - 2 * view.get().range);
     newest = f;
     heard.set(Date.now());
@@ -145,6 +150,7 @@ export function openTwin(name: string, range: number | null): TwinSession {
   view.watch((v) => {
     const was = before;
     before = v;
+    if (v.range !== was.range) longestRange = null;
     if (!v.live) loadFixed(v);
     else if (!was.live || v.range !== was.range) {
       track.set(following);
@@ -192,23 +198,39 @@ export function openTwin(name: string, range: number | null): TwinSession {
     frame.set(newest);
   };
 
+  let longestRange: number | null = null; // of the automatic choice; null once somebody chose, or before
+
+  /** The range follows a young record as it grows, up to about 240 steps; a choice in the address ends that. */
   const chooseRange = async () => {
     const end = newest?.t ?? 0;
     const d = describe.get();
     const one = (d?.sensors[0] ?? d?.states[0])?.name;
     const probe = await record(end - 86_400, end, one, PROBE);
-    const step = medianStep(probe.t);
-    const dense = probe.t.length > 0.8 * PROBE;
-    before = { ...view.get(), range: step === null ? 3600 : dense ? 21_600 : rangeFor(step) };
+    const typical = medianStep(probe.t);
+    const thinned = probe.t.length > 0.8 * PROBE; // then the step is only an upper bound
+    if (!thinned) step.set(typical);
+    if (range !== null) return;
+    longestRange = typical === null ? 3600 : thinned ? 21_600 : rangeFor(typical);
+    before = { ...view.get(), range: Math.min(longestRange, rangeOver(end - (probe.t[0] ?? end))) };
     view.set(before);
+  };
+
+  const growRange = () => {
+    const v = view.get();
+    const [first, last] = [following.t[0], following.t.at(-1)];
+    if (longestRange === null || !v.live || first === undefined || last === undefined) return;
+    if (v.range < longestRange && last - first >= 0.98 * v.range) {
+      before = { ...v, range: Math.min(longestRange, rangeOver(v.range + 1)) };
+      view.set(before);
+    }
   };
 
   const start = async () => {
     try {
-      describe.set(await query<Describe>(name, "describe"));
+      describe.set(prepared(await query<Describe>(name, "describe")));
       error.set(null);
       await presentFrame();
-      if (range === null) await chooseRange();
+      await chooseRange();
       await loadLive(view.get().range);
       window.setTimeout(() => void askForecast(), FIRST_FORECAST);
     } catch (e) {
@@ -235,7 +257,7 @@ export function openTwin(name: string, range: number | null): TwinSession {
   };
 
   return {
-    name, describe, frame, forecast, track, view, error, heard, live, refresh, want,
+    name, describe, frame, forecast, track, view, error, heard, step, live, refresh, want,
     shown: () => window_(view.get(), newest?.t ?? 0, forecast.get()?.times.at(-1) ?? null),
     send: async <T,>(capability: string, body: unknown = {}) => {
       const out = await command<T>(name, capability, body);

@@ -13,12 +13,13 @@ export const RANGES: { label: string; seconds: number }[] = [
   { label: "10 min", seconds: 600 },
   { label: "1 h", seconds: 3600 },
   { label: "6 h", seconds: 21_600 },
+  { label: "12 h", seconds: 43_200 },
   { label: "1 d", seconds: 86_400 },
   { label: "3 d", seconds: 259_200 },
   { label: "7 d", seconds: 604_800 },
 ];
 
-const FORWARD = 0.5; // at most this share of the past is given to the forecast
+const FORWARD = 0.6; // at most this share of the past is given to the forecast
 
 export function window_(view: View, now: number, forecastEnd: number | null): [number, number] {
   if (!view.live) return [view.min, view.max];
@@ -40,8 +41,12 @@ export function zoom(view: View, shown: [number, number], factor: number, centre
   return { ...view, live: false, min, max: min + next };
 }
 
+/** The shortest range that holds so many seconds. */
+export function rangeOver(seconds: number): number {
+  return (RANGES.find((r) => r.seconds >= seconds) ?? RANGES.at(-1) ?? { seconds: 3600 }).seconds;
+}
+
 /** The range that shows enough points of a record with the given median step. */
 export function rangeFor(step: number): number {
-  const wanted = 240 * step;
-  return (RANGES.find((r) => r.seconds >= wanted) ?? RANGES.at(-1) ?? { seconds: 3600 }).seconds;
+  return rangeOver(240 * step);
 }
