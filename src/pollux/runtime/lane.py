@@ -63,6 +63,8 @@ class Lane:
         self.hub = Hub()
         self.dialogue: Any = None
         """Answers questions about this twin; trained at the first one (`serve.asking`)."""
+        self.conversations: dict[str, Any] = {}
+        """Person -> an agent's turn that waits for the decision on what it proposed."""
         self.training = asyncio.Lock()
         self._turn = asyncio.Lock()
         self._looking = asyncio.Lock()

@@ -12,7 +12,7 @@ from hmac import compare_digest
 from hmac import new as hmac
 from pathlib import Path
 
-from pollux.autonomy.policy import Principal
+from pollux.autonomy.policy import ROLES, Principal
 from pollux.core.time import Clock
 from pollux.runtime import clock as machine
 from pollux.runtime.serve.problems import Problem
@@ -92,6 +92,12 @@ class Auth:
         self._failed.move_to_end(address)
         while len(self._failed) > ADDRESSES:
             self._failed.popitem(last=False)
+
+
+def as_agent(who: Principal) -> Principal:
+    """The same name as an agent, with at most the role operator: whoever uses an agent is not the agent."""
+    role = who.role if ROLES.index(who.role) <= ROLES.index("operator") else "operator"
+    return Principal(who.name, role, "agent")
 
 
 def need(who: Principal, role: str, what: str) -> None:

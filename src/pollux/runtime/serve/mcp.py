@@ -11,7 +11,6 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 
 import pollux
-from pollux.autonomy.policy import ROLES, Principal
 from pollux.core.errors import PolluxError
 from pollux.runtime.jsonable import jsonable
 from pollux.runtime.lane import dumps
@@ -91,12 +90,6 @@ def failed(problem: Problem) -> types.CallToolResult:
     return types.CallToolResult(
         content=[types.TextContent(type="text", text=text)], structured_content=said, is_error=True
     )
-
-
-def as_agent(who: Principal) -> Principal:
-    """The same name as an agent, with at most the role operator."""
-    role = who.role if ROLES.index(who.role) <= ROLES.index("operator") else "operator"
-    return Principal(who.name, role, "agent")
 
 
 def checked(capability: Capability, arguments: Mapping[str, Any]) -> Any:

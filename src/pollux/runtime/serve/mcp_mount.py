@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pollux.runtime.ports import Host
-from pollux.runtime.serve.auth import Auth
+from pollux.runtime.serve.auth import Auth, as_agent
 from pollux.runtime.serve.capability import Capability
 from pollux.runtime.serve.problems import Problem
 from pollux.runtime.serve.strict import PUSH
@@ -76,7 +76,7 @@ class McpMount:
 
         async def caller(c: Capability, twin: str, arguments: Mapping[str, Any], request: Any) -> Any:
             state: State = request.state
-            who = mcp.as_agent(state.who)
+            who = as_agent(state.who)
             return await run(self.host, self.table, c, who, mcp.checked(c, arguments), twin)
 
         server = mcp.build(self.table, caller)
