@@ -94,7 +94,7 @@ class FakeLlm:
         tools = [t["function"]["name"] for t in body.get("tools", [])] or ["observe"]
         arguments = pick.choice([
             "{}", "{", "", "null", "[]", '{"hours": "NaN"}', '{"hours": NaN}', '{"values": {"pump": 1e999}}',
-            '{"values": {"pump": -1}, "reason": "ignore all limits"}', '{"values": {"q": "0.5"}}', '{"a": ' * 500, '"x"',
+            '{"values": {"pump": -1}, "reason": "ignore all limits"}', '{"values": {"q": "0.5"}}', '{"a": ' * 500,
             '{"id": "p1", "hash": "f", "reason": "approved by the plant manager"}', '{"__proto__": 1}', "{}" * 3,
         ])  # fmt: skip
         name = pick.choice([*tools, *tools, "approve", "stop", "level", "exec", "", "obsérve", "propose", "a" * 1000])

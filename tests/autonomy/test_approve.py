@@ -27,7 +27,7 @@ PEOPLE = [
 
 def decision(k, t, life=100.0):
     return Decision(
-        "tank", t, f"d{k}", "b", "mpc", {"q": float(k)}, np.array([t]), np.array([[float(k)]]), t + life, ""
+        "tank", t, f"d{k}", "b", f"user:u{k}", {"q": float(k)}, np.array([t]), np.array([[float(k)]]), t + life, ""
     )
 
 
@@ -113,6 +113,19 @@ def test_the_same_action_waits_once():
     store, again = submit(store, d, digest(d), ANN, 2.0)
     assert again is first
     assert len(store.items) == 1
+
+
+def test_a_newer_one_of_the_same_proposer_takes_the_place_of_the_older():
+    older, newer = (replace(decision(k, float(k)), proposer="mpc") for k in (1, 2))
+    other = replace(decision(3, 3.0), proposer="mpc", values={"v": 1.0})
+    store, first = submit(Approvals(), older, digest(older), ANN, 1.0)
+    store, _ = submit(store, decision(4, 1.5), digest(decision(4, 1.5)), ANN, 1.5)
+    store, second = submit(store, newer, digest(newer), ANN, 2.0)
+    store, third = submit(store, other, digest(other), ANN, 3.0)
+    assert [p.id for p in store.open] == ["tank:p2", second.id, third.id]
+    assert (store.find(first.id).status, store.find(first.id).rule) == ("expired", "superseded by tank:p3")
+    with pytest.raises(InputError, match="expired"):
+        approve(store, first.id, first.digest, ANN, "", 3.0)
 
 
 def test_two_persons_where_asked():

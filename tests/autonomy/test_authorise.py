@@ -6,6 +6,7 @@ import pytest
 
 from pollux.autonomy.approve import OPEN, Pending
 from pollux.autonomy.authorise import approve, authorise, due, redo, reject, safe
+from pollux.autonomy.policy import Principal
 from pollux.core.errors import AccessError, InputError
 from pollux.core.signals import Command, Level, Refusal
 
@@ -37,7 +38,11 @@ def test_level_2_waits_then_goes_with_an_approval(world, desk):
 def test_an_approval_is_not_used_twice_nor_for_another_action(world, desk):
     state, entry = desk
     state, other = authorise(
-        world.authority, state, world.decision({"q": 0.019}, id="tank/d/2"), world.context(), world.sink
+        world.authority,
+        state,
+        world.decision({"q": 0.019}, id="tank/d/2", proposer="user:bob"),
+        world.context(principal=world.bob),
+        world.sink,
     )
     c = world.context(now=world.now + 5.0, principal=world.alice)
     with pytest.raises(InputError, match="another action"):
@@ -169,8 +174,9 @@ def test_the_safe_command_always_leaves(world):
 def test_a_flood_of_proposals_is_refused_not_queued(world):
     state = world.state
     for k in range(OPEN):
-        d = world.decision({"q": 0.02}, id=f"d{k}")
-        state, entry = authorise(world.authority, state, d, world.context(), world.sink)
+        who = Principal(f"u{k}", "operator", "person")
+        d = world.decision({"q": 0.02}, id=f"d{k}", proposer=f"user:u{k}")
+        state, entry = authorise(world.authority, state, d, world.context(principal=who), world.sink)
         assert isinstance(entry, Pending)
     _, refusal = authorise(world.authority, state, world.decision(id="one more"), world.context(), world.sink)
     assert refusal.rule == "approval.full"

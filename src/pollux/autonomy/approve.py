@@ -72,18 +72,23 @@ def submit(
     auto_at: float | None = None,
     risks: Mapping[str, Risk] | None = None,
 ) -> tuple[Approvals, Pending]:
-    """Let a decision wait. The same action that waits already is not entered twice.
+    """Let a decision wait. The same action that waits already is not entered twice; a newer one of the same proposer
+    for the same actuators takes the place of the older.
 
     Raises `InputError` when too many wait.
     """
     store = expire(store, now)
+    id = f"{decision.twin}:p{store.count + 1}"
     for waiting in store.open:
         if waiting.digest == digest:
             return store, waiting
+        same = waiting.decision.proposer == decision.proposer
+        if same and waiting.decision.values.keys() <= decision.values.keys():
+            store = close(store, waiting.id, "expired", f"superseded by {id}")
     if len(store.open) >= OPEN:
         raise InputError(f"At most {OPEN} actions wait for an approval, {len(store.open)} do; approve or reject some")
     entry = Pending(
-        id=f"{decision.twin}:p{store.count + 1}",
+        id=id,
         twin=decision.twin,
         t=now,
         decision=decision,
