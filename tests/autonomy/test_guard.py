@@ -289,6 +289,31 @@ def test_the_proposers_word_on_disturbances_is_not_taken(world):
     assert world.verdict(d, replace(c, outlook=outlook)).mode == "approval"
 
 
+def test_what_is_simulated(world):
+    """Action, plan, outlook and safe command, row by row."""
+    now = world.now
+    d = world.decision({"q": 0.02}, t=now - 10.0, rows=3, step=300.0)
+    d.plan[1:, 0] = [0.03, 0.01]
+    outlook = (np.array([now - 20.0, now + 200.0]), np.array([[np.nan, 0.015, 40.0], [0.005, 0.02, np.nan]]))
+    b = world.belief(t=now - 20.0, inputs=np.array([0.012, np.nan, 50.0]))
+    c = world.context(belief=b, outlook=outlook)
+    held = {"q": 0.011, "v": 50.0}
+    plan, idle, alone, idle_alone = guard.schedules(world.policy, world.plant, c, held, d)
+    t = np.array([-20, 0, 200, 290, 590, 900, 1800]) + now
+    np.testing.assert_allclose(plan[0], t, atol=1e-6)
+    np.testing.assert_allclose(
+        plan[1],
+        [[0.011, 0.015, 40], [0.02, 0.015, 40], [0.02, 0.02, 50], [0.03, 0.02, 50], [0.01, 0.02, 50], [0, 0.02, 50]],
+    )
+    np.testing.assert_allclose(idle[0], np.array([-20, 200, 900, 1800]) + now, atol=1e-6)
+    np.testing.assert_allclose(idle[1], [[0.011, 0.015, 40], [0.005, 0.02, 50], [0, 0.02, 50]])
+    np.testing.assert_allclose(alone[0], np.array([-20, 0, 200, 900, 1800]) + now, atol=1e-6)
+    np.testing.assert_allclose(alone[1][:, 0], [0.011, 0.02, 0.02, 0.0])
+    np.testing.assert_allclose(idle_alone[1][:, 0], [0.011, 0.005, 0.0])
+    bare = guard.schedules(world.policy, world.plant, world.context(), held, world.decision(rows=1))
+    np.testing.assert_allclose(bare[1][1], [[0.011, 0.01, 50.0], [0.0, 0.01, 50.0]])
+
+
 def test_sending_again_does_not_draw_again(world):
     seeds = []
 

@@ -36,23 +36,26 @@ def holds(term: Term, facts: Mapping[str, float]) -> bool | None:
 
 
 def schedule(
-    plant: Plant, context: Context, moves: list[tuple[float, dict[str, float]]], end: float
+    plant: Plant, context: Context, held: dict[str, float], moves: list[tuple[float, dict[str, float]]], end: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Edges (k + 1,) and inputs (k, u) from the belief's time to `end`.
 
-    Inputs that nobody actuates follow the trusted outlook, never the proposer's plan; `moves` set actuators from a
-    time on.
+    `moves` set actuators from a time on. Every other input follows the trusted outlook where that says something, and
+    stays as it is held or was measured where not; never the proposer's plan.
     """
     start, outlook = context.belief.t, context.outlook
     cuts = {start, *(t for t, _ in moves)}
     if outlook is not None:
         cuts |= {float(t) for t in outlook[0]}
     edges = np.array([*sorted(t for t in cuts if start <= t < end), end])
-    rows = np.empty((len(edges) - 1, len(plant.inputs)))
+    present = context.belief.inputs.copy()
+    for name, value in held.items():
+        present[plant.inputs.index(name)] = value
+    rows = np.tile(present, (len(edges) - 1, 1))
     for k, t in enumerate(edges[:-1]):
-        rows[k] = context.belief.inputs
         if outlook is not None and (past := np.flatnonzero(outlook[0] <= t)).size:
-            rows[k] = outlook[1][past[-1]]
+            said = outlook[1][past[-1]]
+            rows[k] = np.where(np.isfinite(said), said, present)
         for since, values in moves:
             if since <= t:
                 for name, value in values.items():
@@ -70,18 +73,17 @@ def schedules(
     alone = now + policy.hold
     planned = max(float(times[-1] + last), alone)
     safe = {a.name: a.safe for a in policy.actuators if a.safe is not None}
-    begin = [(context.belief.t, held)]
-    act = [*begin, (now, decision.values)]
+    act = (now, decision.values)
     later = [
         (float(t), {name: float(row[plant.inputs.index(name)]) for name in decision.values})
         for t, row in zip(times, decision.plan, strict=True)
         if t > now
     ]
     return (
-        schedule(plant, context, [*act, *later, (planned, safe)], planned + policy.recover),
-        schedule(plant, context, [*begin, (planned, safe)], planned + policy.recover),
-        schedule(plant, context, [*act, (alone, safe)], alone + policy.recover),
-        schedule(plant, context, [*begin, (alone, safe)], alone + policy.recover),
+        schedule(plant, context, held, [act, *later, (planned, safe)], planned + policy.recover),
+        schedule(plant, context, held, [(planned, safe)], planned + policy.recover),
+        schedule(plant, context, held, [act, (alone, safe)], alone + policy.recover),
+        schedule(plant, context, held, [(alone, safe)], alone + policy.recover),
     )
 
 

@@ -65,7 +65,8 @@ class Context:
     units: Mapping[str, str] | None = None
     """Units that the proposer declared; None: the twin's own."""
     outlook: tuple[np.ndarray, np.ndarray] | None = None
-    """Expected inputs that are not actuated: times (k,) and values (k, u), each held until the next. None: as now."""
+    """What the inputs are expected to be without this action: times (k,) and values (k, u), each held until the next,
+    NaN where nothing is known. None: as they are now."""
     approval: Approval | None = None
     waiting: tuple[str, float] | None = None
     """(digest, time) since when people could have stopped this action."""
