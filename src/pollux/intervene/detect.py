@@ -85,7 +85,7 @@ class Detector:
             w.restart(ONSETS, belief.t)
         level = self.level(gap)
         judge(w, self.bank, belief.t, level, longest)
-        up, down, odd, h = self._charts(state, e, w, gap)
+        up, down, odd, h = self._charts(state, e, w, frozen, gap)
         spent, sign = outside(state.spent, self.bands, belief.mean, np.sqrt(np.diag(belief.cov)), gap)
         new = replace(
             state, **now, **vars(w), wild=wild, up=up, down=down, odd=odd, last=last, repeats=count, spent=spent
@@ -121,14 +121,16 @@ class Detector:
             w.drop(int(i))
         w.restart_all(t)
 
-    def _charts(self, state: DetectorState, e: np.ndarray, w: Work, gap: float):
+    def _charts(self, state: DetectorState, e: np.ndarray, w: Work, frozen: np.ndarray, gap: float):
         """CUSUM of what no called fault explains."""
         if not self.shift > 0:
             return state.up, state.down, state.odd, math.inf
         h = cusum_threshold(2 * self.alarm_every / max(gap, 1e-9) * len(e), self.shift)
         up, down = cusum(state.up, state.down, e, self.shift, 2 * h)
-        if not np.array_equal(w.called, state.called, equal_nan=True):  # what was odd has been explained
+        explained = any(f.cause is Cause.PROCESS for f, b in zip(self.bank, w.B[0], strict=True) if b)
+        if explained or not np.array_equal(w.called, state.called, equal_nan=True):
             up, down = np.zeros_like(up), np.zeros_like(down)
+        up, down = np.where(frozen, 0.0, up), np.where(frozen, 0.0, down)
         odd = np.where(np.maximum(up, down) > h, state.odd + 1.0, 0.0)
         return up, down, odd, h
 
@@ -185,6 +187,7 @@ def build_detector(
     memory: float | None = None,
     alarm_every: float = 30 * 86400.0,
     threshold: float | None = None,
+    least: dict[str, float] | None = None,
     shift: float = 2.0,
     stuck: int | dict[str, int] = 8,
     bands: dict[str, tuple[float, float]] | None = None,
@@ -202,10 +205,11 @@ def build_detector(
     an unknown input; None takes every state. Every sensor may gain a bias besides. `one_sided` names faults that can
     only be positive (a leak). `memory` is how many seconds back the onset of a fault may lie and still be looked for;
     None takes 500 updates. `alarm_every` is the mean time (s) between false alarms of a twin that fits its model;
-    `threshold` sets the level of the scores by hand. `shift` is the shift, in standard deviations of the innovation,
-    that the CUSUM charts are made for (0: no charts). A sensor that repeats a reading `stuck` times is stuck (0: never;
-    by sensor where a dict). `bands` gives the normal range of states or tracked parameters, which may be left for
-    `hold` seconds.
+    `threshold` sets the level of the scores by hand. `least` is the smallest size of a fault that is worth a call, by
+    name and in its unit (default: 1.5 times a sensor's noise, and 0 for the process). `shift` is the shift, in standard
+    deviations of the innovation, that the CUSUM charts are made for (0: no charts). A sensor that repeats a reading
+    `stuck` times is stuck (0: never; by sensor where a dict). `bands` gives the normal range of states or tracked
+    parameters, which may be left for `hold` seconds.
     """
     if isinstance(twin, Kernels):
         space, backend = twin.space, backend or twin.backend
@@ -213,7 +217,7 @@ def build_detector(
         space = flatten(twin) if isinstance(twin, Twin) else twin
     space = augment(space, tuple(track))
     tracked = sum(c.name in space.system.p_names for c in space.x)
-    bank = hypotheses(space, tracked, None if faults is None else tuple(faults), tuple(one_sided))
+    bank = hypotheses(space, tracked, None if faults is None else tuple(faults), tuple(one_sided), least or {})
     low, high = space.bounds("x")
     return Detector(
         space=space,

@@ -30,6 +30,9 @@ BETTER = 5.0
 OVER = 5.0
 """Log odds that a called fault ends, against another one beginning."""
 
+DOUBT = 1.5
+"""While the process is at fault the model is in doubt: the score of anything new counts by so much less."""
+
 GONE = 2.0
 """Score of the last call below which it was a false one."""
 
@@ -52,7 +55,12 @@ def judge(w: Work, bank: tuple[Fault, ...], t: float, level: float, longest: flo
             return
     old = w.age[:ONSETS] >= SETTLE
     z = np.where(old[:, None], _sided(w, bank, bank_of.scores(w.s[:ONSETS], w.J[:ONSETS], known(bank)), 0), 0.0)
-    gain = z * z / 2 + np.where((np.abs(z) > level) & _returning(w, bank, z), OVER, 0.0)
+    change = w.s[:ONSETS] / np.maximum(np.diagonal(w.J[:ONSETS], axis1=1, axis2=2) + known(bank), bank_of.FLOOR)
+    z = np.where(np.abs(change) >= np.array([f.least for f in bank]), z, 0.0)
+    back = (w.B[0] != 0.0) & (np.abs(w.B[0] + change) < REST * np.abs(w.B[0]))
+    if any(f.cause is Cause.PROCESS for f, b in zip(bank, w.B[0], strict=True) if b):
+        z = np.where(back, z, z / DOUBT)
+    gain = z * z / 2 + np.where((np.abs(z) > level) & back, OVER, 0.0)
     k, j = (int(i) for i in np.unravel_index(gain.argmax(), gain.shape))
     if abs(z[k, j]) <= level:
         w.waited = 0
@@ -120,13 +128,6 @@ def _sided(w: Work, bank: tuple[Fault, ...], z: np.ndarray, row: int) -> np.ndar
     """Scores (k, M) with those in the wrong direction of a one-sided fault left out, except where it shrinks."""
     one = np.array([f.one_sided for f in bank]) & (w.B[row] <= 0.0)
     return np.where(one, np.maximum(z, 0.0), z)
-
-
-def _returning(w: Work, bank: tuple[Fault, ...], z: np.ndarray) -> np.ndarray:
-    """Which changes would take back a called fault (k, M)."""
-    info = np.diagonal(w.J[:ONSETS], axis1=-2, axis2=-1) + known(bank)
-    change = w.s[:ONSETS] / np.maximum(info, bank_of.FLOOR)
-    return (w.B[0] != 0.0) & (np.abs(w.B[0] + change) < REST * np.abs(w.B[0]))
 
 
 def _clear(gain: np.ndarray, bank: tuple[Fault, ...]) -> bool:

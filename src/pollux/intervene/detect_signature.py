@@ -39,7 +39,7 @@ from pollux.model.gaussian import propagate
 from pollux.model.rk4 import rk4
 from pollux.model.statespace import Channel, StateSpace, System
 
-SLACK = 0.1
+SLACK = 0.2
 """A called fault explains its innovations to this share: sizes are estimates, and models bend."""
 
 WILD = 6.0
@@ -47,10 +47,17 @@ WILD = 6.0
 
 
 def hypotheses(
-    space: StateSpace, tracked: int, faults: tuple[str, ...] | None, one_sided: tuple[str, ...]
+    space: StateSpace,
+    tracked: int,
+    faults: tuple[str, ...] | None,
+    one_sided: tuple[str, ...],
+    least: dict[str, float],
 ) -> tuple[Fault, ...]:
     """A bias of every sensor, then the process faults named by `faults` (None: an unknown input to every state)."""
-    bank = [Fault(c.name, Cause.SENSOR, "y", i, c.label, c.unit, False, _scale(c)) for i, c in enumerate(space.y)]
+    bank = [
+        Fault(c.name, Cause.SENSOR, "y", i, c.label, c.unit, False, _scale(c), least.get(c.name, 1.5 * c.noise))
+        for i, c in enumerate(space.y)
+    ]
     states = space.x[: len(space.x) - tracked]
     names = tuple(c.name for c in states) if faults is None else faults
     held = {c.name for c in space.x[len(states) :]}
@@ -65,6 +72,7 @@ def hypotheses(
                 c.unit,
                 _any(c.name, one_sided),
                 _scale(c) if kind == "p" else math.inf,
+                least.get(c.name, 0.0),
             )
             for kind, channels in (("p", space.p), ("x", states))
             for i, c in enumerate(channels)

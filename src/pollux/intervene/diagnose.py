@@ -9,9 +9,10 @@ _PRIORITY = {Cause.PROCESS: 1, Cause.SYSTEM: 1, Cause.SENSOR: 2}
 
 @dataclass(frozen=True)
 class Fault:
-    """One hypothesis: what it is about, in which vector (`y`, `p` or `x`) and place, its unit and its scale.
+    """One hypothesis: what it is about, in which vector (`y`, `p` or `x`) and place, its unit and its sizes.
 
     `scale` is the standard deviation of sizes that make sense, in the fault's unit; infinite where nothing is known.
+    `least` is the smallest size that is worth a call.
     """
 
     subject: str
@@ -22,6 +23,7 @@ class Fault:
     unit: str
     one_sided: bool
     scale: float
+    least: float
 
 
 def describe(fault: Fault, size: float) -> str:

@@ -26,7 +26,7 @@ class Ekf:
             nu = y - y_hat
             S_diag = jnp.sum((H @ P) * H, axis=1) + R
             used = gated(nu, S_diag, use, gate)
-            x, P, nis = correct(x, P, H, nu, R, used)
-            return jnp.clip(x, low, high), P, y_hat, nu, S_diag, used, nis
+            x, P, nis, logdet = correct(x, P, H, nu, R, used)
+            return jnp.clip(x, low, high), P, y_hat, nu, S_diag, used, nis, logdet
 
         return step

@@ -1,6 +1,6 @@
 """The one interface of the filters: a per-twin program from the prior at one time to the posterior at the next.
 
-    step(t, dt, x, P, u, v, y, use, gate, p, Q, R) -> x, P, y_hat, nu, S_diag, used, nis
+    step(t, dt, x, P, u, v, y, use, gate, p, Q, R) -> x, P, y_hat, nu, S_diag, used, nis, logdet
 
 t, dt    start of the interval and its length (s)          x, P     belief at t: (n,), (n, n)
 u, v     inputs held over the interval, and at its end     y        readings at t + dt, NaN where none came
@@ -9,7 +9,8 @@ Q, R     noise variance per second (n,), per reading (ny,) p        parameters
 
 The outputs are the belief at t + dt; the predicted readings, the innovations nu = y - y_hat (NaN where none came) and
 the diagonal of their predicted covariance S, all three before gating; `used` (1 where a reading was fused); and
-nis = nu' S^-1 nu over the used sensors. A reading outside its gate leaves the belief as if it had never come.
+nis = nu' S^-1 nu and logdet = log det S over the used sensors. A reading outside its gate leaves the belief as if it
+had never come.
 
 Bounds: a mean outside `within` is moved to the bound after either update. The covariance is left as it was, which is
 never too small: cutting a Gaussian at a bound can only reduce its variance.
@@ -23,7 +24,7 @@ from jax import Array
 from pollux.model.backend import Program
 from pollux.model.statespace import System
 
-StepFn = Callable[..., tuple[Array, Array, Array, Array, Array, Array, Array]]
+StepFn = Callable[..., tuple[Array, Array, Array, Array, Array, Array, Array, Array]]
 
 PER_TWIN = (True, True, True, True, True, True, True, True, True, True, False, False)
 """Which arguments carry the fleet axis: all but Q and R."""
@@ -38,7 +39,7 @@ class Method(Protocol):
 
 
 def program(method: Method, system: System, substeps: int, low: Any, high: Any) -> Program:
-    """The step as a `Program`, cached by structure, method and bounds."""
+    """The step as a `Program` without its last output, cached by structure, method and bounds."""
     key = (system, method, substeps, low.tobytes(), high.tobytes())
-    name = type(method).__name__.lower()
-    return Program(name, key, method.step(system, substeps, low, high), PER_TWIN)
+    step = method.step(system, substeps, low, high)
+    return Program(type(method).__name__.lower(), key, lambda *args: step(*args)[:7], PER_TWIN)

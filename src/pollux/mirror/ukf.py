@@ -75,12 +75,14 @@ class Ukf:
             both = used[:, None] * used[None, :]
             noise = Omega * both + jnp.diag(jnp.where(used > 0, R, 1.0))
             G = G * used[:, None]
-            factor = (jax.lax.linalg.cholesky(G @ G.T + noise, symmetrize_input=False), True)
+            root = jax.lax.linalg.cholesky(G @ G.T + noise, symmetrize_input=False)
+            factor = (root, True)
             K = jax.scipy.linalg.cho_solve(factor, G @ L.T).T
             e = jnp.where(used > 0, nu, 0.0)
             A = L - K @ G
             P_new = symmetric(A @ A.T + K @ (noise * both) @ K.T) + jnp.diag(ROUNDING * jnp.diag(P))
             nis = e @ jax.scipy.linalg.cho_solve(factor, e)
-            return jnp.clip(x + K @ e, low, high), P_new, y_hat, nu, jnp.diag(S), used, nis
+            logdet = 2 * jnp.sum(jnp.log(jnp.diag(root)))
+            return jnp.clip(x + K @ e, low, high), P_new, y_hat, nu, jnp.diag(S), used, nis, logdet
 
         return step

@@ -74,13 +74,13 @@ def gated(nu: Array, S_diag: Array, use: Array, gate: Any) -> Array:
     return jnp.where(inside, use, 0.0)
 
 
-def correct(x: Array, P: Array, H: Array, nu: Array, R: Array, used: Array) -> tuple[Array, Array, Array]:
-    """(x, P, nis) after fusing the sensors with `used` = 1; nis = nu' S^-1 nu over them."""
+def correct(x: Array, P: Array, H: Array, nu: Array, R: Array, used: Array) -> tuple[Array, Array, Array, Array]:
+    """(x, P, nis, log det S) after fusing the sensors with `used` = 1; nis = nu' S^-1 nu and S over them."""
     nu = jnp.where(used > 0, nu, 0.0)
     P0 = P
     fuse = _one_by_one if len(R) <= SEQUENTIAL else _jointly
-    x, P, nis = fuse(x, P, H, nu, R, used)
-    return x, P + jnp.diag(ROUNDING * jnp.diag(P0)), nis
+    x, P, nis, logdet = fuse(x, P, H, nu, R, used)
+    return x, P + jnp.diag(ROUNDING * jnp.diag(P0)), nis, logdet
 
 
 def symmetric(P: Array) -> Array:
@@ -89,7 +89,7 @@ def symmetric(P: Array) -> Array:
 
 
 def _one_by_one(x, P, H, nu, R, used):
-    nis = jnp.zeros(())
+    nis = logdet = jnp.zeros(())
     start = x
     for i in range(len(R)):
         h = H[i]
@@ -101,14 +101,16 @@ def _one_by_one(x, P, H, nu, R, used):
         P = P - jnp.outer(k, Ph)  # (I - k h') P
         P = symmetric(P - jnp.outer(P @ h, k) + R[i] * jnp.outer(k, k))
         nis = nis + used[i] * e * e / s
-    return x, P, nis
+        logdet = logdet + used[i] * jnp.log(s)
+    return x, P, nis, logdet
 
 
 def _jointly(x, P, H, nu, R, used):
     H = H * used[:, None]
     S = H @ P @ H.T + jnp.diag(jnp.where(used > 0, R, 1.0))
-    factor = (jnp.linalg.cholesky(S), True)
+    L = jnp.linalg.cholesky(S)
+    factor = (L, True)
     K = jax.scipy.linalg.cho_solve(factor, H @ P).T
     A = jnp.eye(len(x)) - K @ H
     P = symmetric(A @ P @ A.T + (K * R) @ K.T)
-    return x + K @ nu, P, nu @ jax.scipy.linalg.cho_solve(factor, nu)
+    return x + K @ nu, P, nu @ jax.scipy.linalg.cho_solve(factor, nu), 2 * jnp.sum(jnp.log(jnp.diag(L)))

@@ -1,0 +1,88 @@
+"""The mirror over a whole record in one compiled loop: what `assimilate` shows and `tune` differentiates."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pollux.mirror.method import Method
+from pollux.model import pieces
+from pollux.model.record import Record
+from pollux.model.statespace import System
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A record as the filter walks it: T steps, of which the first has length zero."""
+
+    t: np.ndarray
+    """Start of each step (T,)."""
+    dt: np.ndarray
+    u: np.ndarray
+    """Inputs held over each step (T, m)."""
+    v: np.ndarray
+    """Inputs at its end."""
+    y: np.ndarray
+    pieces: int
+    """Pieces of each step: as many as the longest needs."""
+
+
+def steps(record: Record, system: System, dt_max: float) -> Steps:
+    """Cut a record into steps. A discrete twin's sampling instants must be at most `pieces.MAX_PIECES` apart."""
+    start = np.concatenate([record.t[:1], record.t[:-1]])
+    held = np.concatenate([record.u[:1], record.u[:-1]])
+    most = max(pieces.count(system.period, dt_max, a, b) for a, b in zip(start, record.t, strict=True))
+    return Steps(start, record.t - start, held, record.u, record.y, max(1, most))
+
+
+@lru_cache(maxsize=64)
+def filtered(system: System, method: Method, substeps: int, low: tuple, high: tuple, n_pieces: int) -> Any:
+    """(t, dt, u, v, y, x0, P0, p, Q, R, gate, reopen) -> (x, P, y_hat, nu, S_diag, used, nis, logdet), stacked over T.
+
+    A pure function of JAX arrays; differentiable in p, Q and R.
+    """
+    step = method.step(system, substeps, np.array(low), np.array(high))
+    period = system.period
+
+    def one(carry, row, p, Q, R, gate, reopen):
+        x, P, refused = carry
+        t, dt, u, v, y = row
+        ny = len(y)
+        silent, use = jnp.full(ny, jnp.nan), jnp.ones(ny)
+        bound = jnp.where(refused >= reopen, math.inf, gate)
+        if period is None:
+            sizes = jnp.full(n_pieces, dt / n_pieces)
+        else:
+            count = jnp.round((t + dt) / period) - jnp.round(t / period)
+            sizes = jnp.where(jnp.arange(n_pieces) < count, period, 0.0)
+        ends = t + jnp.cumsum(sizes)
+
+        def silently(carry, piece):
+            x, P = carry
+            end, size = piece
+            x, P, *_ = step(end - size, size, x, P, u, u, silent, use, bound, p, Q, R)
+            return (x, P), None
+
+        if n_pieces > 1:
+            (x, P), _ = jax.lax.scan(silently, (x, P), (ends[:-1], sizes[:-1]))
+        out = step(ends[-1] - sizes[-1], sizes[-1], x, P, u, v, y, use, bound, p, Q, R)
+        x, P, _, nu, _, used, *_ = out
+        came = ~jnp.isnan(nu)
+        refused = jnp.where(came & (used == 0), refused + 1.0, jnp.where(came, 0.0, refused))
+        return (x, P, refused), out
+
+    def walk(t, dt, u, v, y, x0, P0, p, Q, R, gate, reopen):
+        first = (x0, P0, jnp.zeros(y.shape[1]))
+        return jax.lax.scan(lambda c, r: one(c, r, p, Q, R, gate, reopen), first, (t, dt, u, v, y))[1]
+
+    return walk
+
+
+@lru_cache(maxsize=64)
+def compiled(*key: Any) -> Any:
+    """`filtered`, compiled."""
+    return jax.jit(filtered(*key))
