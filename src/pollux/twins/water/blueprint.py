@@ -58,7 +58,7 @@ def detector_options() -> dict[str, Any]:
 
 
 def mpc_options() -> MpcOptions:
-    """The pump's schedule: the price of energy, the promised limits as exact penalties, and what is left in the tank."""
+    """The pump's schedule: the price of energy, exact penalties on the promised limits, the worth of what is stored."""
     return MpcOptions(
         steps=round(HORIZON * 3600 / SLOT),
         step=SLOT,

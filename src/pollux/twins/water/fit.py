@@ -78,7 +78,9 @@ def fit_pump(data: np.ndarray, habits: np.ndarray, weights: np.ndarray) -> dict[
     total = q - on[:, 4]
     # K q^2 = H0 - h + r D  is linear in (H0, K, r) once divided by K.
     X = np.stack([np.ones(len(on)), -level, share * total], axis=1)
-    (a, b, c), *_ = np.linalg.lstsq(X, q**2, rcond=None)
+    # The measured total holds the flow meter's own noise, which would bias r upwards; the usual total does not.
+    Z = np.stack([np.ones(len(on)), -level, weights @ usual * REFERENCE], axis=1)
+    a, b, c = np.linalg.solve(Z.T @ X, Z.T @ q**2)
     K, H0, r = 1 / b, a / b, c / b
     model = np.sqrt((H0 - level + r * share * total) / K)
     A, B = nameplate()

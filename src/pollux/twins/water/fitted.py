@@ -1,10 +1,10 @@
 """Fitted by `python -m pollux.twins.water.fit`; do not edit."""
 
 # fmt: off
-H0 = 85.061175
-K = 3650.711
-r = 106.60817
-EFFICIENCY = 0.75055391
+H0 = 85.023039
+K = 3637.4566
+r = 100.04285
+EFFICIENCY = 0.75055628
 RELIEF = (1, 0.009089, 0.05303, 0.3649, 0.1082, 0.09167, 0.3062, 0.2244)
 TRUNK, MAINS, BRANCH = 0.944081, 0.975981, 1.01235
 HABITS = (

@@ -3,7 +3,8 @@
     A dh/dt      = u Q(h, D) - D                               mass balance of the tank
     dz_g/dt      = -z_g / tau_own,    d(day)/dt = -day / tau_day    how demand strays from its habit
     D_g          = base_g habit_g(t) (1 + day + z_g) + leak_g  demand of a group
-    Q(h, D)      = sqrt((H0 - h + r relief . D) / K)           pump curve against system curve
+    Q(h, D)      = (1 + lift) sqrt((H0 - h + r relief . D) / K)     pump curve against system curve
+    dlift/dt     = -lift / tau_lift                            what the curve misses: a few tenths of a percent
     power        = rho g Q (A - B Q^2) / efficiency            nameplate curve
     p_i          = h + rise_i + head_i(u Q, D_1..6, valves)    `network.solve`
 
@@ -46,6 +47,7 @@ class State(Signals):
     east: Scalar = var("1", within=(-0.9, 4.0), drift=1.6e-3, spread=0.08, label="Demand east")
     southwest: Scalar = var("1", within=(-0.9, 6.0), drift=2.1e-3, spread=0.09, label="Demand south-west")
     southeast: Scalar = var("1", within=(-0.9, 6.0), drift=2.1e-3, spread=0.09, label="Demand south-east")
+    lift: Scalar = var("1", within=(-0.1, 0.1), drift=2.9e-5, spread=0.003, label="Pump against its curve")
 
 
 class Input(Signals):
@@ -82,6 +84,7 @@ class Water(Twin[State, Input, Sensors]):
     area: Scalar = const("m^2", float(np.pi / 4 * (50.5 * 0.3048) ** 2), label="Tank area")
     tau_own: Scalar = const("s", 4500.0, label="Memory of a group's demand")
     tau_day: Scalar = const("s", 43200.0, label="Memory of the city's demand")
+    tau_lift: Scalar = const("s", 21600.0, label="Memory of the pump's deviation")
     turn: Scalar = const("s", 86400.0, label="A day")
     flow: Scalar = const("m^3/s", REFERENCE, label="Reference flow")
     metre: Scalar = const("m", 1.0)
@@ -125,14 +128,14 @@ class Water(Twin[State, Input, Sensors]):
     def pump_flow(self, x: State, d: Array) -> Scalar:
         """Flow of the running pump, m^3/s, at demands `d` (8,)."""
         relief = jnp.sum(_RELIEF * d) * self.flow
-        return jnp.sqrt(jnp.maximum((self.H0 - x.level + self.r * relief) / self.K, 1e-8))
+        return (1.0 + x.lift) * jnp.sqrt(jnp.maximum((self.H0 - x.level + self.r * relief) / self.K, 1e-8))
 
     def power(self, q: Scalar) -> Scalar:
         """Electric power of the running pump at flow `q`, W."""
         return self.weight * q * (self.curve_A - self.curve_B * q * q) / self.efficiency
 
     def dynamics(self, t: Scalar, x: State, u: Input) -> State:
-        """Tank balance; demand returns to its habit."""
+        """Tank balance; demand and pump return to what they usually are."""
         d = self.demands(t, x)
         return State(
             level=(u.pump * self.pump_flow(x, d) - jnp.sum(d) * self.flow) / self.area,
@@ -143,6 +146,7 @@ class Water(Twin[State, Input, Sensors]):
             east=-x.east / self.tau_own,
             southwest=-x.southwest / self.tau_own,
             southeast=-x.southeast / self.tau_own,
+            lift=-x.lift / self.tau_lift,
         )
 
     def pressures(self, x: State, u: Input, d: Array, running: Scalar) -> Array:
