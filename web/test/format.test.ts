@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { fact, sentenceUnits } from "../src/format/fact.ts";
 import { number, percent, plain, show } from "../src/format/number.ts";
 import { span, stamp, when } from "../src/format/time.ts";
 import { unit } from "../src/format/unit.ts";
@@ -44,4 +45,11 @@ test("times are UTC", () => {
 
 test("units in print", () => {
   assert.deepEqual(["m^3/s", "degC", "m^5/2/s", "W/m^2", "1", ""].map(unit), ["m³/s", "°C", "m⁵ᐟ²/s", "W/m²", "", ""]);
+});
+
+test("facts: times are times, durations are not, sentences carry printed units", () => {
+  assert.equal(fact("t_median", 1_795_478_400), "2026-11-24 00:00:00 UTC");
+  assert.equal(fact("t_left", 12), "12.0");
+  assert.equal(fact("flow", 0.058, "m^3/s"), "0.0580 m³/s");
+  assert.equal(sentenceUnits("Leak changed by +0.058 m^3/s (x^2 stays a formula of 3)"), "Leak changed by +0.058 m³/s (x² stays a formula of 3)");
 });

@@ -3,12 +3,14 @@ import { useState } from "preact/hooks";
 import { query } from "../api/client.ts";
 import type { Alarm, Describe, Explanation } from "../api/types.ts";
 import { span, when } from "../format/time.ts";
-import { number } from "../format/number.ts";
+import { sentenceUnits, words } from "../format/fact.ts";
 import { Explained } from "./Explained.tsx";
 import { Card } from "../parts/Card.tsx";
+import { Facts } from "../parts/Facts.tsx";
 import { Priority } from "../parts/icons.tsx";
 import { Refusal } from "../parts/Refusal.tsx";
 import { useAction } from "../parts/useAction.ts";
+import { sentence } from "../state/definition.ts";
 import { useRole } from "../state/session.ts";
 import { useStore } from "../state/store.ts";
 import type { TwinSession } from "../state/twin.ts";
@@ -23,8 +25,6 @@ function labelOf(d: Describe, name: string): string | undefined {
   return [...d.sensors, ...d.states, ...d.inputs, ...d.margins].find((s) => s.name === name)?.label;
 }
 
-const words = (key: string) => key.replaceAll("_", " ");
-
 function Details({ session, alarm }: { session: TwinSession; alarm: Alarm }) {
   const [note, setNote] = useState("");
   const [why, setWhy] = useState<Explanation | null>(null);
@@ -33,14 +33,7 @@ function Details({ session, alarm }: { session: TwinSession; alarm: Alarm }) {
   const send = (capability: string, body: object) => action.run(() => session.send(capability, { id: alarm.id, ...body }));
   return (
     <div class="alarm-details">
-      <dl class="facts">
-        {Object.entries(alarm.evidence).map(([key, value]) => (
-          <div key={key}>
-            <dt>{words(key)}</dt>
-            <dd>{number(value)}</dd>
-          </div>
-        ))}
-      </dl>
+      {!why && <Facts facts={Object.entries(alarm.evidence).map(([label, value]) => ({ label, value }))} />}
       {alarm.note && <p class="quiet">Note{alarm.by ? ` by ${alarm.by}` : ""}: {alarm.note}</p>}
       {why && <Explained out={why} />}
       <label class="field">
@@ -74,13 +67,13 @@ export function AlarmRow({ session, alarm, now }: { session: TwinSession; alarm:
   const action = useAction();
   const { denied, title } = useRole("operator");
   const d = session.describe.get();
-  const label = (d && labelOf(d, alarm.subject)) ?? alarm.subject;
+  const label = (d && labelOf(d, alarm.subject)) ?? words(alarm.subject);
   return (
     <li class={`alarm ${alarm.state}`}>
       <div class="alarm-row">
         <Priority level={alarm.priority} calm={alarm.state !== "active"} />
         <button type="button" class="alarm-text" aria-expanded={open} onClick={() => setOpen(!open)}>
-          <span class="alarm-summary">{alarm.summary}</span>
+          <span class="alarm-summary">{sentence(sentenceUnits(alarm.summary))}</span>
           <small>
             {label} · {words(alarm.cause)} · <span class="nowrap">{when(alarm.t, now)} ({now - alarm.t < 1 ? "now" : `${span(now - alarm.t)} ago`})</span>
             {alarm.state !== "active" && ` · ${alarm.state}${alarm.by ? ` by ${alarm.by}` : ""}`}

@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import { query } from "../api/client.ts";
 import type { Describe, Explanation, Frame, Num, Proposal } from "../api/types.ts";
 import { clockShort, span, when } from "../format/time.ts";
+import { sentenceUnits } from "../format/fact.ts";
 import { number, percent, show } from "../format/number.ts";
 import { Explained } from "./Explained.tsx";
 import { unit } from "../format/unit.ts";
@@ -80,7 +81,7 @@ function Pending({ session, p, frame, describe }: { session: TwinSession; p: Pro
       aside={<span class={`aside${left < 120 ? " soon" : ""}`}>expires in {span(left)} ({clockShort(p.expires)})</span>}
     >
       <Values p={p} frame={frame} describe={describe} />
-      <p class="why">{p.reason} <span class="quiet">From {p.proposer.replace(/^user:/, "")}.</span></p>
+      <p class="why">{sentenceUnits(p.reason)} <span class="quiet">From {p.proposer.replace(/^user:/, "")}.</span></p>
       {p.auto_at != null && <p class="why"><b>Acts by itself in {span(p.auto_at - frame.t)}</b> ({clockShort(p.auto_at)}) unless rejected.</p>}
       <Effects p={p} />
       <div class="decide">

@@ -5,6 +5,7 @@ import type { AuditOut } from "../api/types.ts";
 import { stamp } from "../format/time.ts";
 import { Card } from "../parts/Card.tsx";
 import { csv, save } from "../parts/csv.ts";
+import { Facts } from "../parts/Facts.tsx";
 import { Icon } from "../parts/icons.tsx";
 import { Refusal } from "../parts/Refusal.tsx";
 import { useAction } from "../parts/useAction.ts";
@@ -30,9 +31,7 @@ function Row({ entry }: { entry: Entry }) {
         <tr class="audit-all">
           <td />
           <td colSpan={4}>
-            <dl class="facts">
-              {entry.all.map(([key, value]) => <div key={key}><dt>{key}</dt><dd>{value}</dd></div>)}
-            </dl>
+            <Facts facts={entry.all.map(([label, value]) => ({ label, value }))} />
           </td>
         </tr>
       )}

@@ -1,9 +1,10 @@
 // Ask the twin: answers come with the facts and the capabilities that gave them.
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { AskOut, Describe, Frame } from "../api/types.ts";
+import { sentenceUnits } from "../format/fact.ts";
 import { number } from "../format/number.ts";
-import { unit } from "../format/unit.ts";
 import { Card } from "../parts/Card.tsx";
+import { Facts } from "../parts/Facts.tsx";
 import { Icon } from "../parts/icons.tsx";
 import { Refusal } from "../parts/Refusal.tsx";
 import { useAction } from "../parts/useAction.ts";
@@ -42,17 +43,8 @@ export function suggestions(d: Describe, f: Frame | null): string[] {
 function Answer({ out }: { out: AskOut }) {
   return (
     <div class="answer">
-      <p>{out.answer}</p>
-      {out.facts.length > 0 && (
-        <dl class="facts">
-          {out.facts.map((f) => (
-            <div key={f.label}>
-              <dt>{f.label}</dt>
-              <dd>{typeof f.value === "number" ? number(f.value) : String(f.value ?? "–")} {unit(f.unit)}</dd>
-            </div>
-          ))}
-        </dl>
-      )}
+      <p>{sentenceUnits(out.answer)}</p>
+      <Facts facts={out.facts} />
       {out.used.length > 0 && <p class="chain">From {out.used.map((u) => u.capability).join(", ")}</p>}
     </div>
   );

@@ -6,7 +6,7 @@ export function sentence(label: string): string {
   return label.length > 2 ? label[0]?.toUpperCase() + label.slice(1) : label;
 }
 
-export function ready(d: Describe): Describe {
+export function prepare(d: Describe): Describe {
   const named = <T extends { label: string }>(s: T): T => ({ ...s, label: sentence(s.label) });
   const limited = (s: Signal): Signal => {
     const state = d.states.find((x) => x.name === s.name && x.unit === s.unit);
