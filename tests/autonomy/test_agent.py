@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pollux.autonomy import ask
 from pollux.autonomy.agent import AgentSettings, build_agent
 from pollux.autonomy.agent_check import checked, compact, noted
-from pollux.autonomy.dialogue import CapabilityInfo, build_dialogue
+from pollux.autonomy.dialogue import CapabilityInfo
 from pollux.autonomy.dialogue_slots import names_of
 from pollux.core.errors import AccessError, MissingExtraError
 
@@ -179,23 +178,6 @@ def test_fuzz(llm, seed):
             agent = build_agent(AgentSettings(second.url, "fake"), DESCRIBE, TABLE)
             done = asyncio.run(agent.resume(answer.waiting, {}, twin))
         assert isinstance(done.answer, str)
-
-
-@pytest.mark.parametrize("broken", [False, True])
-def test_the_dialogue_answers_when_the_model_fails(llm, broken):
-    dialogue = build_dialogue({"sensors": DESCRIBE["sensors"]}, TABLE, examples=30)
-    person, guest = Twin(alarms={"alarms": []}), Twin(alarms={"alarms": []})
-    script = [lambda body: "nonsense"] * 5 if broken else [llm.say("All is quiet.")]
-    with llm.FakeLlm(script) as server:
-        agent = build_agent(AgentSettings(server.url, "fake"), DESCRIBE, TABLE)
-        said = asyncio.run(ask.answer("any active alarms?", dialogue, person, agent=agent, agent_call=guest))
-    alone = asyncio.run(ask.answer("any active alarms?", dialogue, person))
-    assert alone["answer"] == "No alarm is active."
-    assert guest.calls == []
-    if broken:
-        assert said["answer"].startswith("No alarm is active. (The language model failed (")
-    else:
-        assert said["answer"] == "All is quiet."
 
 
 def test_the_extra_is_named_when_it_is_missing(monkeypatch):

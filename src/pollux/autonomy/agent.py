@@ -65,8 +65,6 @@ class AgentAnswer:
     taken_out: tuple[str, ...] = ()
     proposals: tuple[dict[str, Any], ...] = ()
     waiting: Conversation | None = None
-    failed: bool = False
-    """Whether the model could not be asked or gave nothing that can be used."""
 
     def json(self) -> dict[str, Any]:
         """As the capability `ask` returns it."""
@@ -112,7 +110,7 @@ class TwinAgent:
             raise
         except Exception as error:
             why = "took too long" if isinstance(error, TimeoutError) else f"failed ({type(error).__name__})"
-            return AgentAnswer(f"The language model {why}.", tuple(notes.used), False, failed=True)
+            return AgentAnswer(f"The language model {why}.", tuple(notes.used), False)
 
     async def _run(
         self,
