@@ -246,7 +246,7 @@ def localise(shape: Shape, v: Values, w: Array, path: Path, y: Array, y_floor: A
 
         def hamiltonian(z, t, k_u, k_costate):
             out = ahead(t, z, k_u)
-            return out[n] + k_costate @ out[:n]
+            return out[n] + k_costate @ out[:n] if shape.exact else out[n]
 
         M = jax.vmap(jax.hessian(hamiltonian))(jnp.concatenate([before, w], 1), times, u, costate)
         eigenvalues, vectors = jnp.linalg.eigh(0.5 * (M + M.swapaxes(1, 2)))
