@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pollux import Belief, Blueprint, FaultKind, MpcOptions, build_detector, build_mirror
+from pollux import Belief, Blueprint, FaultKind, MpcOptions, build_detector, build_mirror, build_planner
 
 from .habits import level_control
 from .instruments import INSTRUMENTS
@@ -18,8 +18,12 @@ RESERVE = 0.8
 """m; what the tank moves between two switches of the pump, kept off each limit by the planner."""
 HORIZON = 32
 """h; beyond the end of the next night, so that the value of a full tank is seen."""
+VALID = 4 * 3600.0
+"""s; how long a plan waits for an approval (two minutes of the demo's wall clock)."""
+LEAST = 1.0
+"""EUR; a plan that saves less over the horizon is not proposed."""
 WORTH = 10.0
-"""Currency per metre of tank at the end of the horizon: about what lifting it costs at the mean tariff."""
+"""EUR per metre of tank at the end of the horizon: about what lifting it costs at the mean tariff."""
 
 
 def make() -> Blueprint:
@@ -31,6 +35,7 @@ def make() -> Blueprint:
         kind="city water",
         mirror=lambda: build_mirror(twin, **mirror_options()),
         detector=lambda: build_detector(twin, **detector_options()),
+        planner=plan_with,
         outlook=outlook,
         check_step=300.0,
         prior_share=0.1,
@@ -76,6 +81,13 @@ def mpc_options() -> MpcOptions:
 def planned_twin() -> Water:
     """The twin that the planner plans with: the same, with `RESERVE` kept off the tank's limits."""
     return Water(reserve=RESERVE)
+
+
+def plan_with(forecaster: Any) -> Any:
+    """The planner; `forecaster` judges its plans with the twin that keeps no reserve."""
+    return build_planner(
+        planned_twin(), mpc_options(), forecaster=forecaster, valid=VALID, least=LEAST, cost="energy cost [EUR]"
+    )
 
 
 def outlook(belief: Belief, times: np.ndarray) -> np.ndarray:

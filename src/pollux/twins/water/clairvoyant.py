@@ -75,7 +75,7 @@ def probe(seed: int = 99) -> Hydraulics:
 
 @dataclass(frozen=True)
 class Values:
-    """Cost to go by slot and level, in currency."""
+    """Cost to go by slot and level, in EUR."""
 
     V: np.ndarray
     """(slot + 1, grid)."""

@@ -1,7 +1,7 @@
 """What the operator pays and promises: the two-rate tariff and the limits of service. Plain numbers, no method."""
 
 NIGHT_PRICE, DAY_PRICE = 0.08, 0.24
-"""Currency per kWh: the day costs three times the night."""
+"""EUR per kWh: the day costs three times the night."""
 NIGHT_BEGINS, NIGHT_ENDS = 23, 7
 """Hours of the clock (UTC)."""
 LEVEL_LOW, LEVEL_HIGH = 31.5, 45.0
@@ -11,6 +11,6 @@ PRESSURE_LOW = 65.0
 
 
 def price(t: float) -> float:
-    """Price of energy at event time `t` (s since 1970 UTC), currency per kWh."""
+    """Price of energy at event time `t` (s since 1970 UTC), EUR per kWh."""
     hour = (t % 86400.0) / 3600.0
     return NIGHT_PRICE if hour >= NIGHT_BEGINS or hour < NIGHT_ENDS else DAY_PRICE

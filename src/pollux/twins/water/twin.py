@@ -105,8 +105,8 @@ class Water(Twin[State, Input, Sensors]):
     leak_southwest: Scalar = _leak("Leak south-west")
     leak_southeast: Scalar = _leak("Leak south-east")
     reserve: Scalar = const("m", 0.0, label="Kept beyond each limit by a planner that knows no better")
-    night_price: Scalar = const("1/J", NIGHT_PRICE / KWH, label="Night price")
-    day_price: Scalar = const("1/J", DAY_PRICE / KWH, label="Day price")
+    night_price: Scalar = const("EUR/J", NIGHT_PRICE / KWH, label="Night price")
+    day_price: Scalar = const("EUR/J", DAY_PRICE / KWH, label="Day price")
 
     def habit(self, t: Scalar) -> Array:
         """Usual demand (6,) of each group at time `t`, 1 = its mean over a working day."""
@@ -174,13 +174,13 @@ class Water(Twin[State, Input, Sensors]):
         )
 
     def price(self, t: Scalar) -> Scalar:
-        """Price of energy at `t`, currency per J."""
+        """Price of energy at `t`, EUR per J."""
         hour = 24.0 * (t / self.turn - jnp.floor(t / self.turn))
         night = (hour >= NIGHT_BEGINS) | (hour < NIGHT_ENDS)
         return jnp.where(night, self.night_price, self.day_price)
 
     def goal(self, t: Scalar, x: State, u: Input) -> Scalar:
-        """Cost of electricity, currency per second."""
+        """Cost of electricity, EUR per second."""
         return self.price(t) * u.pump * self.power(self.pump_flow(x, self.demands(t, x)))
 
     def margins(self, t: Scalar, x: State, u: Input) -> dict[str, Scalar]:
