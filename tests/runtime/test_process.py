@@ -118,6 +118,7 @@ def test_a_project_is_run_operated_fenced_stopped_and_run_again(project, tmp_pat
             capture_output=True, text=True, timeout=LONG,
         )  # fmt: skip
         assert second.returncode == 6, second.stderr  # fenced: one writer a store
+        assert json.loads((state / "server.json").read_text())["url"] == p.base
         assert "Traceback" not in second.stderr
         before = p.run("observe")["t"]
         assert p.run("audit", n=20)["verified"] is True

@@ -22,8 +22,11 @@ class Presence:
 
 @contextlib.contextmanager
 def announced(folder: Path | None, url: str) -> Iterator[None]:
-    """While the block runs, the file says where the server is. A folder that cannot be written does not stop it."""
-    if folder is None:
+    """While the block runs, the file says where the server is. A folder that cannot be written does not stop it.
+
+    A second server on the same folder leaves the first one's word alone; it will be fenced off by the store.
+    """
+    if folder is None or _taken(folder):
         yield
         return
     path = folder / FILE
@@ -34,6 +37,16 @@ def announced(folder: Path | None, url: str) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def _taken(folder: Path) -> bool:
+    """Whether another process that still lives has said that it serves this folder."""
+    try:
+        pid = read_presence(folder).pid
+        os.kill(pid, 0)
+    except (InputError, OSError, OverflowError):
+        return False
+    return pid != os.getpid()
 
 
 def read_presence(folder: Path) -> Presence:
