@@ -8,9 +8,10 @@ import { StatusMark } from "./parts/icons.tsx";
 import { Banner, Top } from "./parts/Top.tsx";
 import { openFleet, type FleetSession } from "./state/fleet.ts";
 import { useLiveness } from "./state/liveness.ts";
-import { route } from "./state/route.ts";
+import { route, setQuery } from "./state/route.ts";
 import { signedIn } from "./state/session.ts";
 import { useStore } from "./state/store.ts";
+import { opening, windowText } from "./state/view.ts";
 import { openTwin, type TwinSession } from "./state/twin.ts";
 
 function FleetPage({ session }: { session: FleetSession }) {
@@ -69,10 +70,16 @@ function useTwin(name: string): TwinSession | null {
   const [session, setSession] = useState<TwinSession | null>(null);
   useEffect(() => {
     if (!name) return undefined;
-    const range = Number(route.get().query.get("range"));
-    const opened = openTwin(name, range > 0 ? range : null);
+    const opened = openTwin(name, opening(route.get().query));
     setSession(opened);
+    let timer = 0;
+    const stop = opened.view.watch((view) => {
+      window.clearTimeout(timer);
+      timer = window.setTimeout(() => setQuery("window", windowText(view)), 300); // a moment can be sent as a link
+    });
     return () => {
+      stop();
+      window.clearTimeout(timer);
       opened.close();
       setSession(null);
     };

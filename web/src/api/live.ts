@@ -1,5 +1,6 @@
 // The live stream: one WebSocket that reconnects by itself with back-off. Says what it is doing as a `Link`.
 import { store, type Store } from "../state/store.ts";
+import { get } from "./client.ts";
 import type { LiveMessage } from "./types.ts";
 
 export type Link =
@@ -36,6 +37,7 @@ export function openLive(twin: string | null, onMessage: (message: LiveMessage) 
     if (closed) return;
     const wait = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** tries) * (0.8 + 0.4 * Math.random());
     tries += 1;
+    if (tries % 3 === 2) void get("twins").catch(() => undefined); // a refused socket does not say why: a 401 asks to sign in
     link.set({ state: "reconnecting", tries, retryAt: Date.now() + wait });
     timer = window.setTimeout(connect, wait);
   };

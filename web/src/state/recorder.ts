@@ -150,6 +150,7 @@ export function makeRecorder({ twin, view, automatic, newest, fail }: Options): 
         widen(Math.min(longest, rangeOver(end - (t[0] ?? end))));
       }
       await load();
+      if (!view.get().live) loadFixed(view.get());
     },
     close: () => {
       unwatch();

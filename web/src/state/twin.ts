@@ -8,7 +8,7 @@ import { makeRecorder } from "./recorder.ts";
 import { role } from "./session.ts";
 import { store, type Store } from "./store.ts";
 import { throttled } from "./ticker.ts";
-import { window_, type View } from "./view.ts";
+import { window_, type Opening, type View } from "./view.ts";
 
 export interface TwinSession {
   name: string;
@@ -34,11 +34,11 @@ const RETRY = 3000; // ms; a twin that is still being raised answers 404
 const FIRST_FORECAST = 1500; // ms that a pushed forecast is waited for
 const FORECAST_PAUSE = 15_000; // ms between forecasts asked for, when none is pushed
 
-export function openTwin(name: string, range: number | null): TwinSession {
+export function openTwin(name: string, { range, window: fixed }: Opening): TwinSession {
   const describe = store<Describe | null>(null);
   const frame = store<Frame | null>(null);
   const forecast = store<ForecastOut | null>(null);
-  const view = store<View>({ live: true, range: range ?? 3600, min: 0, max: 0 });
+  const view = store<View>({ live: !fixed, range: range ?? 3600, min: fixed?.[0] ?? 0, max: fixed?.[1] ?? 0 });
   const error = store<ApiError | null>(null);
   const heard = store<number>(0);
   let newest: Frame | null = null;

@@ -19,6 +19,26 @@ export const RANGES: { label: string; seconds: number }[] = [
   { label: "7 d", seconds: 604_800 },
 ];
 
+/** How a page opens: `range=21600` seconds of past, or `window=MIN-MAX` standing still. */
+export interface Opening {
+  range: number | null;
+  window: [number, number] | null;
+}
+
+export function opening(query: URLSearchParams): Opening {
+  const range = Number(query.get("range"));
+  const [min, max] = (query.get("window") ?? "").split("-").map(Number);
+  return {
+    range: range > 0 ? range : null,
+    window: min !== undefined && max !== undefined && max > min && min > 0 ? [min, max] : null,
+  };
+}
+
+/** The window of a view that stands still, for the address; null while it follows the present. */
+export function windowText(view: View): string | null {
+  return view.live ? null : `${Math.round(view.min)}-${Math.round(view.max)}`;
+}
+
 const FORWARD = 0.6; // at most this share of the past is given to the forecast
 
 export function window_(view: View, now: number, forecastEnd: number | null): [number, number] {
