@@ -1,6 +1,8 @@
 """A policy from TOML: every field arrives, every mistake is named with its place and a way out."""
 
 import tomllib
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -124,3 +126,13 @@ def test_wrong_kinds_of_table_are_named(text):
 def test_an_actuator_is_declared_once():
     with pytest.raises(WiringError, match="once"):
         Policy((Actuator("a", "1", 0.0, 1.0), Actuator("a", "1", 0.0, 2.0)))
+
+
+def test_the_reference_page_names_every_setting_and_its_example_parses():
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "policy.md").read_text()
+    keys = {f.name for f in fields(Policy)} - {"actuators"}
+    keys |= {f.name for f in fields(Actuator)} - {"name", "low", "high"} | {"range"}
+    assert [k for k in sorted(keys) if f"`{k}`" not in page] == []
+    example = tomllib.loads(page.split("```toml\n")[1].split("```")[0])["twin"]["policy"]
+    policy = parse_policy(example, inputs={"pump": "1"}, names=("level", "sensor.level"), sensors=("level",))
+    assert policy.interlocks[0].name == "no dry run"
