@@ -268,7 +268,7 @@ def record(tmp_path_factory):
     """A tank with k = 0.012, simulated by hand, with noise and two missing readings."""
     rng, h, rows = np.random.default_rng(1), 1.0, ["t,q,level"]
     for i in range(300):
-        q = 0.02 if (i // 40) % 2 == 0 else 0.008
+        q = 0.014 if (i // 40) % 2 == 0 else 0.009  # the level stays within its declared bounds
         level = "" if i in (50, 51) else f"{h + 0.005 * rng.standard_normal():.6f}"
         rows.append(f"{10 * i},{q},{level}")
         for _ in range(100):
