@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pollux.intervene.decide import what_if as what_if
     from pollux.intervene.detect import build_detector as build_detector
     from pollux.intervene.duty import Duty as Duty
+    from pollux.intervene.explain import Explanation as Explanation
+    from pollux.intervene.explain import explain as explain
     from pollux.intervene.forecast import build_forecaster as build_forecaster
     from pollux.intervene.mpc import build_mpc as build_mpc
     from pollux.intervene.mpc_options import ActiveSet as ActiveSet
@@ -89,6 +91,8 @@ _HOMES = {
     "what_if": "intervene.decide",
     "Targets": "intervene.decide",
     "Duty": "intervene.duty",
+    "explain": "intervene.explain",
+    "Explanation": "intervene.explain",
     "build_mpc": "intervene.mpc",
     "MpcOptions": "intervene.mpc_options",
     "Ekf": "mirror.ekf",

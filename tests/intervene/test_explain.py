@@ -78,7 +78,8 @@ FORECAST = Forecast(
 )  # fmt: skip
 DECISION = Decision(
     "vessels", 100.0, "d1", "vessels/belief/4", "mpc", {"q": 0.25}, np.array([100.0]), np.full((1, 1), 0.25), 4000.0,
-    "Cheaper", {"energy cost [EUR]": 12.5, "without_energy cost [EUR]": 20.0, "lowest low": 0.4, "without_lowest low": -0.1},
+    "Cheaper",
+    {"energy cost [EUR]": 12.5, "without_energy cost [EUR]": 20.0, "lowest low": 0.4, "without_lowest low": -0.1},
 )  # fmt: skip
 
 
@@ -141,7 +142,7 @@ def test_a_crossing_names_its_time_and_what_it_hangs_on():
 
 
 def test_a_limit_that_is_kept_is_said_to_be_kept():
-    space, belief, *_ = update()
+    space, *_ = update()
     e = explain(FORECAST.crossings[1], space, forecast=FORECAST)
     assert "no member" in e.text.lower()
 
