@@ -253,3 +253,25 @@ def test_a_command_without_an_answer_is_unknown_and_an_alarm(host):
 
 def test_service_identities_are_not_people():
     assert PLANNER.kind == SYSTEM.kind == "service"
+
+
+def test_a_stop_works_with_the_store_down(host):
+    host, journal, pump, *_ = host
+    feed(host.lane.live)
+    journal.broken = StoreError("disk full")
+    assert act(host.lane, "stop", ANN, reason="smoke")["stopped"] is True
+    assert pump.sent[-1].source == "safe"
+
+
+def test_a_stop_file_that_somebody_touched_brings_the_safe_command_once(host, tmp_path):
+    host, _, pump, *_ = host
+    lane = host.lane
+    (tmp_path / "STOP").touch()
+
+    async def steps():
+        for k in range(5):
+            await lane.step(readings(k))
+
+    asyncio.run(steps())
+    assert [c.source for c in pump.sent] == ["safe"]
+    assert lane.live.frame()["stopped"] is True

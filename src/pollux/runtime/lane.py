@@ -70,6 +70,8 @@ class Lane:
         self._looking = asyncio.Lock()
         self._published = -FRAME_GAP
         self._pending: asyncio.TimerHandle | None = None
+        self._safe = False
+        """Whether the safe command went out since the stop was set."""
         if switch is not None:
             live.stopped = switch.stopped
 
@@ -84,6 +86,8 @@ class Lane:
             result = await asyncio.to_thread(self.live.step, readings)
             if result.events:
                 await self.journal.append(result.events)
+        if self.switch is not None and not self._safe and self.switch.stopped():
+            await self.act(Intent("stop", SYSTEM, {"reason": "the stop file was found"}))
         self._publish_soon()
         return result
 
@@ -98,10 +102,15 @@ class Lane:
         async with self._turn:
             outcome = await asyncio.to_thread(self.live.decide, intent)
             if outcome.events:
-                await self.journal.append(outcome.events)
+                try:
+                    await self.journal.append(outcome.events)
+                except PolluxError:
+                    if intent.kind != "stop":  # a stop works with the store down; everything else does not happen
+                        raise
             for event in outcome.events:
                 self.live.apply(event)
             unsent = [await self._send(command) for command in outcome.commands]
+            self._safe = self._safe or intent.kind == "stop"
         for finding in filter(None, unsent):
             await self.report(finding)
         self._publish_soon()
@@ -147,11 +156,13 @@ class Lane:
         if self.site is None or not self.live.face.faults:
             raise AccessError(f"Twin {self.name!r} mirrors a real asset: faults are injected into demo plants only")
         p = intent.params
-        known = {f.kind: f.where for f in self.live.face.faults}
+        known: dict[str, set[str]] = {"clear": set()}
+        for f in self.live.face.faults:
+            known.setdefault(f.kind, set()).update(f.where)
         if p["kind"] not in known:
             raise InputError(f"The plant knows the faults {sorted(known)}, received {p['kind']!r}")
         if known[p["kind"]] and p["where"] not in known[p["kind"]]:
-            raise InputError(f"`where` is one of {list(known[p['kind']])} for this fault, received {p['where']!r}")
+            raise InputError(f"`where` is one of {sorted(known[p['kind']])} for this fault, received {p['where']!r}")
         await self.site.fault(p["kind"], p["where"], p["size"], p["duration"])
         return await self.act(intent)
 
@@ -196,6 +207,7 @@ class Lane:
         if self.switch is None:
             raise AccessError(f"Twin {self.name!r} has no stop switch; it sends no commands")
         self.switch.stop(intent.by.name, intent.params.get("reason", ""), self.live.clock.now())
+        self._safe = False
 
     def _release(self, intent: Intent) -> None:
         if self.switch is None:

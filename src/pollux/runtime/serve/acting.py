@@ -124,6 +124,15 @@ async def recalibrate(call: Call[NoParams]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+async def stop(call: Call[StopParams]) -> Any:
+    """Stop the twin's whole site: every twin under the same latch gets its safe command."""
+    others = [ln for ln in call.host.lanes().values() if ln is not call.lane and ln.switch is call.lane.switch]
+    answer = await call.lane.act(_intent(call, "stop"))
+    for lane in others:
+        await lane.act(_intent(call, "stop"))
+    return answer
+
+
 async def fault(call: Call[FaultParams]) -> Any:
     """Give a demo plant a fault."""
     return await call.lane.fault(_intent(call, "fault"))
@@ -225,7 +234,7 @@ ACTING: tuple[Capability, ...] = (
         StopParams,
         "{stopped}",
         "Stop at once: latched, safe command sent; only a person resets it.",
-        _acts("stop"),
+        stop,
     ),
     Capability(
         "reset_stop",
