@@ -232,7 +232,7 @@ def build_detector(
         threshold=threshold,
         shift=float(shift),
         stuck=_stuck(space, stuck),
-        dt_max=pieces.fastest(space, substeps) if dt_max is None else float(dt_max),
+        dt_max=pieces.fastest(space) if dt_max is None else float(dt_max),
         params=space.p0 if params is None else np.asarray(params, dtype=np.float64),
         Q=space.Q if Q is None else np.asarray(Q, dtype=np.float64),
         R=space.R if R is None else np.asarray(R, dtype=np.float64),

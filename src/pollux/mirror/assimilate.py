@@ -140,7 +140,7 @@ def assimilate(
     """
     space = augment(flatten(twin) if isinstance(twin, Twin) else twin, tuple(track))
     data = as_record(space, record, times=times)
-    longest = pieces.fastest(space, substeps) if dt_max is None else float(dt_max)
+    longest = pieces.fastest(space) if dt_max is None else float(dt_max)
     walk = steps(data, space.system, longest)
     low, high = space.bounds("x")
     kernel = compiled(space.system, method or Ekf(), substeps, tuple(low), tuple(high), walk.pieces)

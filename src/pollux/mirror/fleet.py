@@ -207,7 +207,7 @@ def build_fleet(
     return Fleet(
         space=space,
         capacity=int(capacity),
-        dt_max=fastest(space, substeps) if dt_max is None else float(dt_max),
+        dt_max=fastest(space) if dt_max is None else float(dt_max),
         gate=threshold(gate),
         reopen=math.inf if reopen is None else float(reopen),
         Q=space.Q,

@@ -86,7 +86,7 @@ def tune(
     """
     space = augment(flatten(twin) if isinstance(twin, Twin) else twin, tuple(track))
     data = as_record(space, record, times=times)
-    walk = steps(data, space.system, pieces.fastest(space, substeps) if dt_max is None else float(dt_max))
+    walk = steps(data, space.system, pieces.fastest(space) if dt_max is None else float(dt_max))
     R0, Q0 = positive_noise(space), space.Q
     free_q = np.array([c.drift > 0 and c.name not in keep for c in space.x])
     free_r = np.array([c.name not in keep for c in space.y])

@@ -83,7 +83,7 @@ class Mirror:
         use = np.array([c.name not in excluded for c in self.space.y], dtype=np.float64)
         x, P, u, t = belief.mean, belief.cov, belief.inputs, belief.t
         gap = readings.t - t
-        refused = np.array([h is Health.GATED for h in belief.health]) & (belief.age >= (self.reopen - 1) * gap)
+        refused = np.array([h is Health.GATED for h in belief.health]) & (belief.age >= self.reopen * gap)
         gate = np.where(refused, math.inf, self.gate)
         steps = self._pieces(t, readings.t)
         if len(steps) > pieces.MAX_PIECES:  # starts anew
@@ -170,8 +170,8 @@ def build_mirror(
     `gate` is the probability that a good reading is refused (0 switches gates off), `reopen` the number of readings in
     a row that a gate refuses at most (None: no end). `every` is the expected period
     of the sensors in seconds, one for all or by name: a sensor silent for three of them is stale. A gap is crossed
-    in pieces of at most `dt_max` seconds of `substeps` Runge-Kutta steps each; None takes the time constant of the
-    fastest mode at the start values for each substep.
+    in pieces of at most `dt_max` seconds of `substeps` Runge-Kutta steps each; None takes half the time constant of the
+    fastest mode at the start values.
     """
     if isinstance(twin, Kernels):
         space, backend = twin.space, backend or twin.backend
@@ -186,7 +186,7 @@ def build_mirror(
         space=space,
         method=method,
         substeps=substeps,
-        dt_max=pieces.fastest(space, substeps) if dt_max is None else float(dt_max),
+        dt_max=pieces.fastest(space) if dt_max is None else float(dt_max),
         gate=threshold(gate),
         reopen=math.inf if reopen is None else float(reopen),
         stale_after=_stale(space, every),
