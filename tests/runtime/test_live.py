@@ -275,3 +275,21 @@ def test_a_stop_file_that_somebody_touched_brings_the_safe_command_once(host, tm
     asyncio.run(steps())
     assert [c.source for c in pump.sent] == ["safe"]
     assert lane.live.frame()["stopped"] is True
+
+
+def test_a_reading_that_cannot_be_used_is_an_alarm_and_leaves_the_belief(kit):
+    live = make_live(kit, ManualClock(T0), Trail())
+    feed(live, 5)
+    before = live.state.belief
+    result = live.step(readings(2))  # older than the belief: the mirror refuses it
+    assert result.belief is live.state.belief is before
+    (finding,) = result.findings
+    assert (finding.subject, finding.priority) == ("estimation", 1)
+    live.parts.detector.update = None  # a bug: calling it raises TypeError
+    live.step(readings(6))
+    assert "TypeError" in live.state.alarms.open()[0].summary
+    assert live.state.belief is before
+    del live.parts.detector.update
+    feed(live, 6, start=7)
+    assert live.state.belief.t == T0 + 120
+    assert not live.state.alarms.open()

@@ -7,6 +7,7 @@
 The kernels are opaque. Everything that a restart needs is in `state`, a value.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import nan
@@ -16,7 +17,7 @@ import numpy as np
 
 from pollux.autonomy.audit import plain
 from pollux.autonomy.authorise import Audit, Authority, begin
-from pollux.core.errors import InputError
+from pollux.core.errors import InputError, PolluxError
 from pollux.core.signals import Belief, Cause, Decision, Finding, Forecast, Level, Readings
 from pollux.core.time import Clock
 from pollux.runtime import alarms, desk, findings, folding, frames
@@ -28,6 +29,8 @@ from pollux.runtime.ports import Detector, Forecaster, Gauge, Mirror, Planner
 from pollux.runtime.rings import Ring
 from pollux.runtime.settings import LiveSettings
 from pollux.runtime.state import LiveState
+
+log = logging.getLogger("pollux.live")
 
 Outlook = Callable[[Belief, np.ndarray], np.ndarray]
 """(belief, times (k,)) -> expected inputs (k, u); NaN where it says nothing."""
@@ -105,13 +108,16 @@ class LiveTwin:
     # ---------------------------------------------------------------- the folds
 
     def step(self, readings: Readings) -> StepResult:
-        """Fold in one reading: belief, anomalies, alarms, level. Raises `InputError` when the mirror refuses it."""
+        """Fold in one reading: belief, anomalies, alarms, level.
+
+        A reading that mirror or detector cannot take leaves the belief as it was and is an alarm, so that one bad twin
+        does not end a fleet. Raises `InputError` while there is no mirror.
+        """
         before = self._state or self._begin(readings.t)
-        mirror, detector = self.parts.mirror, self.parts.detector
-        if mirror is None:
-            raise InputError(f"Twin {self.face.name!r} is still being compiled; keep the reading and step later")
-        belief = mirror.update(before.belief, readings, frozenset(before.suspects))
-        memory, found = detector.update(before.detector, belief) if detector else (None, ())
+        try:
+            belief, memory, found = self._estimate(before, readings)
+        except Exception as error:
+            return self._failed(before, readings, error)
         active = (*found, *self._own_findings(before, belief))
         book = alarms.follow(before.alarms, active, belief.t)
         state = replace(
@@ -270,6 +276,27 @@ class LiveTwin:
             autonomy=begin(authority.policy) if authority else None,
             seen=np.full(len(self.face.sensors), np.nan),
         )
+
+    def _estimate(self, before: LiveState, readings: Readings) -> tuple[Belief, Any, tuple[Finding, ...]]:
+        mirror, detector = self.parts.mirror, self.parts.detector
+        assert mirror is not None
+        belief = mirror.update(before.belief, readings, frozenset(before.suspects))
+        memory, found = detector.update(before.detector, belief) if detector else (None, ())
+        return belief, memory, found
+
+    def _failed(self, before: LiveState, readings: Readings, error: Exception) -> StepResult:
+        """The step after which nothing is known that was not known before, except that it failed."""
+        log.error("step failed", exc_info=error, extra={"data": {"twin": self.face.name, "readings": readings.id}})
+        said = str(error) if isinstance(error, PolluxError) else f"{type(error).__name__} in the model or the detector"
+        t = max(readings.t, before.belief.t)
+        found = Finding(
+            self.face.name, t, f"{readings.id}/failed", readings.id, Cause.SYSTEM, "estimation",
+            f"A reading could not be used: {said}", 1, {"t": readings.t},
+        )  # fmt: skip
+        book = alarms.follow(before.alarms, (found, *self._own_findings(before, before.belief)), t)
+        self._state = replace(before, alarms=book)
+        new = (found,) if any(what == "raised" for what, _ in book.changes) else ()
+        return StepResult(before.belief, new, tuple(self._alarm_events(book, before, self._state)))
 
     def _own_findings(self, state: LiveState, belief: Belief) -> tuple[Finding, ...]:
         s = self.settings
