@@ -1,11 +1,12 @@
 """How the water twin is run live: its title, its planner, what happens when nobody acts, the faults of its plant."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pollux import Belief, Blueprint, FaultKind, MpcOptions, build_detector, build_mirror, build_planner
+from pollux import Belief, Blueprint, Decision, FaultKind, MpcOptions, build_detector, build_mirror, build_planner
 
 from .habits import level_control
 from .instruments import INSTRUMENTS
@@ -19,7 +20,7 @@ RESERVE = 0.8
 HORIZON = 32
 """h; beyond the end of the next night, so that the value of a full tank is seen."""
 VALID = 4 * 3600.0
-"""s; how long a plan waits for an approval (two minutes of the demo's wall clock)."""
+"""s; what a plan asks for, and how long it waits for an approval (two minutes of the demo's wall clock)."""
 LEAST = 1.0
 """EUR; a plan that saves less over the horizon is not proposed."""
 WORTH = 10.0
@@ -83,11 +84,30 @@ def planned_twin() -> Water:
     return Water(reserve=RESERVE)
 
 
-def plan_with(forecaster: Any) -> Any:
+@dataclass(frozen=True)
+class Committed:
+    """A planner that looks `HORIZON` ahead and asks for the next `VALID` seconds only.
+
+    The guard simulates all that is asked for without any correction on the way. A day of that, close to a limit, is
+    rightly called risky; four hours, planned anew every hour, are what is really done.
+    """
+
+    planner: Any
+
+    def plan(self, belief: Belief, *, outlook: tuple[np.ndarray, np.ndarray]) -> Decision | None:
+        """The first hours of the best plan, with the figures of the whole."""
+        found: Decision | None = self.planner.plan(belief, outlook=outlook)
+        if found is None:
+            return None
+        soon = found.times < belief.t + VALID
+        return replace(found, times=found.times[soon], plan=found.plan[soon])
+
+
+def plan_with(forecaster: Any) -> Committed:
     """The planner; `forecaster` judges its plans with the twin that keeps no reserve."""
-    return build_planner(
-        planned_twin(), mpc_options(), forecaster=forecaster, valid=VALID, least=LEAST, cost="energy cost [EUR]"
-    )
+    options, twin = mpc_options(), planned_twin()
+    cost = "energy cost [EUR]"
+    return Committed(build_planner(twin, options, forecaster=forecaster, valid=VALID, least=LEAST, cost=cost))
 
 
 def outlook(belief: Belief, times: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
     A dh/dt      = u Q(h, D) - D                               mass balance of the tank
     dz_g/dt      = -z_g / tau_own,    d(day)/dt = -day / tau_day    how demand strays from its habit
-    D_g          = base_g habit_g(t) (1 + day + z_g) + leak_g  demand of a group
+    D_g          = base_g habit_g(t) (1 + day + z_g)           demand of a group, shared to its junctions by the bills
+    d_i          = share_ig D_g + place_il leak_l              demand of a junction
     Q(h, D)      = (1 + lift) sqrt((H0 - h + r relief . D) / K)     pump curve against system curve
     dlift/dt     = -lift / tau_lift                            what the curve misses: a few tenths of a percent
     power        = rho g Q (A - B Q^2) / efficiency            nameplate curve
@@ -33,6 +34,17 @@ _RELIEF = np.array(fitted.RELIEF)
 _AT = {name: i for i, name in enumerate(JUNCTIONS)}
 _RISE = np.array([(850 - ELEVATION[n]) * 0.3048 for n in JUNCTIONS])
 """m from each junction up to the tank's bottom."""
+LEAKS: dict[str, tuple[str, ...]] = {
+    "leak_north": ("11", "12"),
+    "leak_west": ("21",),
+    "leak_centre": ("22",),
+    "leak_northeast": ("13",),
+    "leak_east": ("23",),
+    "leak_southwest": ("31",),
+    "leak_southeast": ("32",),
+}
+"""Where each leak is: 11 and 12 lie on the trunk main, where a leak moves no gauge, and cannot be told apart."""
+_PLACE = np.array([[(n in nodes) / len(nodes) for nodes in LEAKS.values()] for n in JUNCTIONS])
 _BASE, _SHARE = group_means(), share_of_groups()
 
 
@@ -101,6 +113,7 @@ class Water(Twin[State, Input, Sensors]):
     leak_north: Scalar = _leak("Leak north")
     leak_west: Scalar = _leak("Leak west")
     leak_centre: Scalar = _leak("Leak centre")
+    leak_northeast: Scalar = _leak("Leak north-east")
     leak_east: Scalar = _leak("Leak east")
     leak_southwest: Scalar = _leak("Leak south-west")
     leak_southeast: Scalar = _leak("Leak south-east")
@@ -121,9 +134,9 @@ class Water(Twin[State, Input, Sensors]):
     def demands(self, t: Scalar, x: State) -> Array:
         """Demand (8,) of every junction in units of the reference flow (a pure number)."""
         own = jnp.stack([x.north, x.west, x.centre, x.east, x.southwest, x.southeast])
-        leaks = (self.leak_north, self.leak_west, self.leak_centre, self.leak_east)
+        leaks = (self.leak_north, self.leak_west, self.leak_centre, self.leak_northeast, self.leak_east)
         leak = jnp.stack([*leaks, self.leak_southwest, self.leak_southeast]) / self.flow
-        return jnp.asarray(_SHARE) @ (_BASE * self.habit(t) * (1.0 + x.day + own) + leak)
+        return jnp.asarray(_SHARE) @ (_BASE * self.habit(t) * (1.0 + x.day + own)) + jnp.asarray(_PLACE) @ leak
 
     def pump_flow(self, x: State, d: Array) -> Scalar:
         """Flow of the running pump, m^3/s, at demands `d` (8,)."""
