@@ -1,34 +1,31 @@
 // A proposed action: what, why, its effect with and without acting, its risk, until when; a person decides.
 import { useState } from "preact/hooks";
 import { query } from "../api/client.ts";
-import type { Describe, Explanation, Frame, Num, Proposal } from "../api/types.ts";
+import type { Describe, Explanation, Frame, Proposal } from "../api/types.ts";
 import { clockShort, span, when } from "../format/time.ts";
 import { sentenceUnits } from "../format/fact.ts";
-import { number, percent, show } from "../format/number.ts";
+import { show } from "../format/number.ts";
+import { effects, type EffectRow } from "./effectRows.ts";
 import { Explained } from "./Explained.tsx";
 import { unit } from "../format/unit.ts";
 import { Card } from "../parts/Card.tsx";
 import { Refusal } from "../parts/Refusal.tsx";
 import { useAction } from "../parts/useAction.ts";
-import { sentence } from "../state/definition.ts";
 import { useRole } from "../state/session.ts";
 import { useStore } from "../state/store.ts";
 import type { TwinSession } from "../state/twin.ts";
-
-const RISKY = 0.05;
 
 function Values({ p, frame, describe }: { p: Proposal; frame: Frame; describe: Describe }) {
   return (
     <ul class="plain proposal-values">
       {Object.entries(p.values).map(([name, value]) => {
         const signal = describe.inputs.find((s) => s.name === name);
-        const now = frame.inputs[name]?.value ?? null;
+        const [was, will] = [show(signal, frame.inputs[name]?.value), show(signal, value)];
         return (
           <li key={name}>
             <span>{signal?.label ?? name}</span>
-            <span class="was">{show(signal, now)}</span>
-            <span aria-label="to">→</span>
-            <b>{show(signal, value)} {unit(signal?.unit)}</b>
+            <span class="was">{was === will ? "hold" : `${was} →`}</span>
+            <b>{will} {unit(signal?.unit)}</b>
           </li>
         );
       })}
@@ -36,26 +33,18 @@ function Values({ p, frame, describe }: { p: Proposal; frame: Frame; describe: D
   );
 }
 
-function Effects({ p }: { p: Proposal }) {
-  const risky = (v: Num) => (v !== null && v >= RISKY ? "risky" : "");
+function EffectTable({ rows, head }: { rows: EffectRow[]; head: boolean }) {
   return (
     <table class="effects">
-      <thead>
+      <thead class={head ? "" : "sr"}>
         <tr><th scope="col">Expected</th><th scope="col">Acting</th><th scope="col">Not acting</th></tr>
       </thead>
       <tbody>
-        {p.expected.map((e) => (
-          <tr key={e.label}>
-            <th scope="row">{sentence(e.label)}</th>
-            <td><b>{number(e.acting)}</b> {unit(e.unit)}</td>
-            <td>{number(e.not_acting)} {e.not_acting === null ? "" : unit(e.unit)}</td>
-          </tr>
-        ))}
-        {p.risk.map((r) => (
-          <tr key={r.limit}>
-            <th scope="row">Risk: {r.limit}</th>
-            <td class={risky(r.acting)}><b>{percent(r.acting)}</b></td>
-            <td class={risky(r.not_acting)}>{percent(r.not_acting)}</td>
+        {rows.map((r) => (
+          <tr key={r.label}>
+            <th scope="row">{r.label}</th>
+            <td class={r.risky[0] ? "risky" : ""}><b>{r.acting}</b></td>
+            <td class={r.risky[1] ? "risky" : ""}>{r.notActing}</td>
           </tr>
         ))}
       </tbody>
@@ -65,10 +54,12 @@ function Effects({ p }: { p: Proposal }) {
 
 function Pending({ session, p, frame, describe }: { session: TwinSession; p: Proposal; frame: Frame; describe: Describe }) {
   const [reason, setReason] = useState("");
+  const [open, setOpen] = useState(false);
   const [missing, setMissing] = useState(false);
   const [why, setWhy] = useState<Explanation | null>(null);
   const action = useAction();
   const { denied, title } = useRole("operator");
+  const { first, rest } = effects(p, describe);
   const left = p.expires - frame.t;
   const reject = () => {
     setMissing(!reason.trim());
@@ -81,9 +72,15 @@ function Pending({ session, p, frame, describe }: { session: TwinSession; p: Pro
       aside={<span class={`aside${left < 120 ? " soon" : ""}`}>expires in {span(left)} ({clockShort(p.expires)})</span>}
     >
       <Values p={p} frame={frame} describe={describe} />
-      <p class="why">{sentenceUnits(p.reason)} <span class="quiet">From {p.proposer.replace(/^user:/, "")}.</span></p>
+      <p class={`why${open || !rest.length ? "" : " clamp"}`}>{sentenceUnits(p.reason)} <span class="quiet">From {p.proposer.replace(/^user:/, "")}.</span></p>
       {p.auto_at != null && <p class="why"><b>Acts by itself in {span(p.auto_at - frame.t)}</b> ({clockShort(p.auto_at)}) unless rejected.</p>}
-      <Effects p={p} />
+      <EffectTable rows={first} head />
+      {rest.length > 0 && (
+        <details onToggle={(e) => setOpen(e.currentTarget.open)}>
+          <summary>{rest.length} more figures</summary>
+          <EffectTable rows={rest} head={false} />
+        </details>
+      )}
       <div class="decide">
         <input
           aria-label="Reason for the decision"

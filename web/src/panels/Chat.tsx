@@ -92,7 +92,7 @@ export function Chat({ session }: { session: TwinSession }) {
         ))}
       </div>
       <Refusal error={action.error} />
-      <div class="chips" aria-label="Suggested questions" role="group">
+      <div class={`chips${turns.length ? " one-row" : ""}`} aria-label="Suggested questions" role="group">
         {describe && suggestions(describe, frame).map((s) => (
           <button key={s} type="button" class="chip" disabled={action.busy} onClick={() => ask(s)}>{s}</button>
         ))}
