@@ -293,3 +293,29 @@ def test_a_reading_that_cannot_be_used_is_an_alarm_and_leaves_the_belief(kit):
     feed(live, 6, start=7)
     assert live.state.belief.t == T0 + 120
     assert not live.state.alarms.open()
+
+
+def test_alarms_proposals_and_beliefs_are_explained_from_what_was_kept(host):
+    from pollux.runtime.explain import explain
+
+    host, *_ = host
+    lane = host.lane
+    live = lane.live
+    feed(live, 12)
+    feed(live, 6, start=12, level=1.4)
+    (alarm,) = live.state.alarms.open()
+    at = live.state.raised[alarm.id]
+    assert at.t == alarm.t
+    said = explain(live, alarm.id)
+    assert alarm.summary in said["text"]
+    assert [c["kind"] for c in said["chain"]][:2] == ["alarm", "finding"]
+    assert {at.id, at.source} <= {c["id"] for c in said["chain"]}
+    assert any(f["value"] == pytest.approx(alarm.evidence["innovation"]) for f in said["facts"])
+    row = act(lane, "propose", ANN, values={"q_in": 0.012}, hours=1.0, reason="the tank is low")
+    said = explain(live, row["id"])
+    assert "the tank is low" in said["text"].lower()
+    assert [c["kind"] for c in said["chain"]] == ["proposal", "decision", "belief"]
+    now = live.state.belief
+    assert now.source in {c["id"] for c in explain(live, now.id)["chain"]}
+    with pytest.raises(InputError, match="'nothing'"):
+        explain(live, "nothing")

@@ -8,7 +8,7 @@ The kernels are opaque. Everything that a restart needs is in `state`, a value.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import nan
 from typing import Any
@@ -28,7 +28,7 @@ from pollux.runtime.outlooks import Plan, expected_inputs, grid, with_values
 from pollux.runtime.ports import Detector, Forecaster, Gauge, Mirror, Planner
 from pollux.runtime.rings import Ring
 from pollux.runtime.settings import LiveSettings
-from pollux.runtime.state import LiveState
+from pollux.runtime.state import EXPLAINED, LiveState
 
 log = logging.getLogger("pollux.live")
 
@@ -126,6 +126,7 @@ class LiveTwin:
             detector=memory,
             alarms=book,
             seen=np.where(np.isnan(readings.values), before.seen, readings.values),
+            raised=_raised(before.raised, book, belief),
             suspects=tuple(sorted({f.subject for f in found if f.cause is Cause.SENSOR} & self._sensor_names())),
         )
         if self.parts.authority is not None:
@@ -329,3 +330,13 @@ class LiveTwin:
 
     def _sensor_names(self) -> set[str]:
         return {s.name for s in self.face.sensors}
+
+
+def _raised(before: Mapping[str, Belief], book: AlarmBook, belief: Belief) -> Mapping[str, Belief]:
+    """The beliefs that explain the newest alarms."""
+    new = {id: belief for what, id in book.changes if what in ("raised", "escalated")}
+    if not new:
+        return before
+    known = {a.id for a in book.alarms}
+    kept = {id: b for id, b in {**before, **new}.items() if id in known}
+    return dict(list(kept.items())[-EXPLAINED:])

@@ -16,6 +16,10 @@ TOLD = 50
 """Proposals without an entry among the approvals (refused, advice, executed at once) that stay listed."""
 
 
+EXPLAINED = 40
+"""Newest alarms whose belief is kept."""
+
+
 @dataclass(frozen=True)
 class Told:
     """A proposal that does not wait for anybody: it was refused, is advice only, or was executed at once."""
@@ -48,6 +52,8 @@ class LiveState:
     crossings: tuple[Crossing, ...] = ()
     """Of the last forecast."""
     crossings_from: str = ""
+    raised: Mapping[str, Belief] = field(default_factory=dict)
+    """Alarm -> the belief that held when it was raised, for the newest alarms: what explains them."""
     reported: tuple[Finding, ...] = ()
     """Anomalies that other parts of the system reported and have not taken back."""
     plan: Plan | None = None

@@ -111,7 +111,7 @@ async def diagnose(call: Call[NoParams]) -> dict[str, Any]:
 
 async def explain_(call: Call[IdParams]) -> dict[str, Any]:
     """Why: from recorded numbers."""
-    return explain(call.live, call.params.id)
+    return await call.lane.aside(explain, call.live, call.params.id)
 
 
 async def alarms(call: Call[AlarmParams]) -> dict[str, Any]:
