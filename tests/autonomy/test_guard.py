@@ -300,14 +300,14 @@ def test_what_is_simulated(world):
     held = {"q": 0.011, "v": 50.0}
     plan, idle, alone, idle_alone = guard.schedules(world.policy, world.plant, c, held, d)
     t = np.array([-20, 0, 200, 290, 590, 900, 1800]) + now
-    np.testing.assert_allclose(plan[0], t, atol=1e-6)
+    np.testing.assert_allclose(plan[0], t, rtol=0, atol=1e-6)
     np.testing.assert_allclose(
         plan[1],
         [[0.011, 0.015, 40], [0.02, 0.015, 40], [0.02, 0.02, 50], [0.03, 0.02, 50], [0.01, 0.02, 50], [0, 0.02, 50]],
     )
-    np.testing.assert_allclose(idle[0], np.array([-20, 200, 900, 1800]) + now, atol=1e-6)
+    np.testing.assert_allclose(idle[0], np.array([-20, 200, 900, 1800]) + now, rtol=0, atol=1e-6)
     np.testing.assert_allclose(idle[1], [[0.011, 0.015, 40], [0.005, 0.02, 50], [0, 0.02, 50]])
-    np.testing.assert_allclose(alone[0], np.array([-20, 0, 200, 900, 1800]) + now, atol=1e-6)
+    np.testing.assert_allclose(alone[0], np.array([-20, 0, 200, 900, 1800]) + now, rtol=0, atol=1e-6)
     np.testing.assert_allclose(alone[1][:, 0], [0.011, 0.02, 0.02, 0.0])
     np.testing.assert_allclose(idle_alone[1][:, 0], [0.011, 0.005, 0.0])
     bare = guard.schedules(world.policy, world.plant, world.context(), held, world.decision(rows=1))

@@ -81,3 +81,52 @@ def test_follow_takes_a_hand_move_and_ignores_nan():
     assert state.held["q"].value == 0.01
     state = follow(state, {"q": 0.03}, 9.0)
     assert (state.held["q"].value, state.held["q"].changed) == (0.03, 9.0)
+
+
+def test_each_limit_holds_on_its_edge_and_not_beyond():
+    limit = Actuator("q", "1", 0.0, 10.0, slew=0.5, step=4.0, dwell=8.0, travel=6.0, moves=2)
+    state = follow(GuardState(), {"q": 2.0}, 0.0)
+    assert broken(limit, state, 6.0, 8.0) is None
+    assert broken(limit, state, 6.0, 7.9)[0] == "slew"
+    assert broken(limit, state, 6.01, 100.0)[0] == "step"
+    assert broken(limit, state, 2.1, 7.9)[0] == "dwell"
+    assert broken(limit, state, 2.0, 0.1) is None
+    assert broken(limit, state, 2.5, -1.0)[0] == "slew"
+    policy = Policy((limit,))
+    once = commit(policy, state, {"q": 6.0}, 100.0, 100.0)
+    assert broken(limit, once, 4.0, 200.0) is None
+    assert broken(limit, once, 3.9, 200.0)[0] == "travel"
+    twice = commit(policy, once, {"q": 5.5}, 200.0, 200.0)
+    assert broken(limit, twice, 5.4, 300.0)[0] == "moves"
+    assert broken(limit, twice, 5.5, 300.0) is None
+    assert twice.sequence == 2
+    assert (twice.t, twice.held["q"].decided) == (200.0, 200.0)
+
+
+def test_planners_are_told_the_edge_of_each_limit():
+    limit = Actuator("q", "1", 0.0, 10.0, slew=0.5, step=4.0, dwell=8.0, travel=6.0, moves=2)
+    state = follow(GuardState(), {"q": 5.0}, 0.0)
+    assert admissible(limit, state, 7.9) == (5.0, 5.0)
+    assert admissible(limit, state, 8.0) == (1.0, 9.0)
+    assert admissible(replace(limit, dwell=0.0), state, 4.0) == (3.0, 7.0)
+    once = commit(Policy((limit,)), state, {"q": 9.0}, 100.0, 100.0)
+    assert admissible(limit, once, 200.0) == (7.0, 10.0)
+    twice = commit(Policy((limit,)), once, {"q": 8.0}, 200.0, 200.0)
+    assert admissible(limit, twice, 300.0) == (8.0, 8.0)
+
+
+def test_old_buckets_are_forgotten_and_new_ones_counted():
+    state = follow(GuardState(), {"q": 0.0}, 0.0)
+    for k in range(80):
+        state = commit(POLICY, state, {"q": 0.001 * (k % 7 + 1)}, 3600.0 * k + 1.0, 3600.0 * k + 1.0)
+    buckets = state.spent["q"]
+    assert [b[0] for b in buckets] == list(range(55, 80))
+    assert spent(state, "q", 3600.0 * 79 + 1.0)[1] == 25
+    assert spent(state, "q", 3600.0 * 103 + 3599.0)[1] == 1
+    assert spent(state, "q", 3600.0 * 104)[1] == 0
+
+
+def test_a_first_command_without_a_known_position_is_charged_as_a_move():
+    state = commit(POLICY, GuardState(), {"q": 0.01}, 50.0, 40.0)
+    assert spent(state, "q", 50.0) == (0.0, 1)
+    assert (state.held["q"].changed, state.held["q"].commanded, state.held["q"].decided) == (50.0, 50.0, 40.0)
