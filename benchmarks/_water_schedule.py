@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from benchmarks._water_walk import Walk
+from benchmarks._water_walk import Tick, Walk
 from pollux import build_mpc
 from pollux.twins.water.blueprint import SLOT, mpc_options, planned_twin
 from pollux.twins.water.clairvoyant import AREA, Hydraulics, Values, schedule, values
@@ -98,20 +98,20 @@ class Controller:
         account, warm = Account(), None
         with Plant(seed=seed) as plant:
             ticks = walk.run(plant, days * DAY, detect=False)
-            commands: Mapping[str, float] | None = None
-            try:
-                while True:
-                    tick = ticks.send(commands) if account.energy or account._last is not None else next(ticks)
-                    account.add(plant)
-                    commands = None
-                    if (tick.t + STEP) % SLOT == 0:
-                        x = tick.belief.mean.copy()
-                        x[self.level] += tick.raw["tank_flow"] / 3600 * STEP / AREA
-                        plan = self.mpc.solve(tick.t + STEP, x, tick.belief.inputs, warm=warm)
-                        warm = plan.shifted()
-                        commands = {"pump": float(np.clip(plan.inputs[0, 0], 0.0, 1.0))}
-            except StopIteration:
-                pass
+            tick: Tick | None = next(ticks)
+            while tick is not None:
+                account.add(plant)
+                commands: Mapping[str, float] | None = None
+                if (tick.t + STEP) % SLOT == 0:
+                    x = tick.belief.mean.copy()
+                    x[self.level] += tick.raw["tank_flow"] / 3600 * STEP / AREA
+                    plan = self.mpc.solve(tick.t + STEP, x, tick.belief.inputs, warm=warm)
+                    warm = plan.shifted()
+                    commands = {"pump": float(np.clip(plan.inputs[0, 0], 0.0, 1.0))}
+                try:
+                    tick = ticks.send(commands)
+                except StopIteration:
+                    tick = None
             return account.close(plant, v, days)
 
 

@@ -1,6 +1,6 @@
 """The water twin's walk in one process: plant -> mirror -> detector, as the live engine does it, for the work items."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +40,9 @@ class Walk:
         y = np.array([raw.get(n, np.nan) * WIRE.get(n, 1.0) for n in self.sensors])
         return Readings(self.mirror.name, raw["t"], f"r{k}", "", y, np.array([raw[n] for n in self.inputs]))
 
-    def run(self, plant: Plant, steps: int, *, detect: bool = True) -> Iterator[Tick]:
+    def run(
+        self, plant: Plant, steps: int, *, detect: bool = True
+    ) -> Generator[Tick, Mapping[str, float] | None, None]:
         """Ticks; `send` commands into the generator to have them carried out at the next step."""
         belief, state = self.mirror.start(plant.t), self.detector.start()
         suspects: frozenset[str] = frozenset()
