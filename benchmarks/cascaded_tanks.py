@@ -33,7 +33,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     assert verdict is not None
     return {
         "item": "cascaded_tanks",
-        "config": {"samples": len(test), "initial": 50, "parameters": 7, "fitted_on": "estimation half"},
+        "config": {"samples": len(test), "initial": 50, "parameters": 8, "fitted_on": "estimation half"},
         "pollux": found,
         "peers": PUBLISHED,
         "ratio": min(PUBLISHED.values()) / found,

@@ -13,13 +13,14 @@ REAL = pytest.mark.skipif(
     find() is None, reason="the cascaded-tanks record is not here (its licence forbids a copy): set POLLUX_DATA"
 )
 TIMES = 4.0 * np.arange(400)
+NAMES = ("k1", "k3", "k4", "ratio", "caught", "rim", "sill", "drain")
 
 
 @pytest.fixture(scope="module")
 def drive():
     """A lively pump voltage that makes both tanks overflow once."""
-    levels = np.random.default_rng(4).uniform(1.0, 4.5, 20)
-    levels[3] = 6.4
+    levels = np.random.default_rng(4).uniform(0.8, 3.8, 20)
+    levels[[3, 4, 12]] = 6.4
     return np.repeat(levels, 20)
 
 
@@ -38,11 +39,11 @@ def test_both_tanks_overflow_and_the_sensor_saturates(rig):
 
 def test_volume_is_conserved_below_the_rims():
     """Nothing spills and nothing is pumped: what leaves the upper tank arrives below, times the ratio of areas."""
-    twin = CascadedTanks(k3=1e-3)
-    run = simulate(twin, {"pump": 0.0}, times=TIMES[:50], x0={"upper": 3.0, "lower": 2.0}, method=METHOD)
-    drained = np.trapezoid(1e-3 * np.sqrt(run["lower"]), run.t)
-    gained = run["lower"][-1] - 2.0 + drained
-    assert gained == pytest.approx(twin.ratio * (3.0 - run["upper"][-1]), rel=1e-3)
+    twin = CascadedTanks(k3=1e-3, drain=0.01)
+    run = simulate(twin, {"pump": 0.0}, times=TIMES[:50], x0={"upper": 2.0, "lower": 3.5}, method=METHOD)
+    drained = np.trapezoid(0.01 + 1e-3 * np.sqrt(run["lower"] - twin.sill), run.t)
+    gained = run["lower"][-1] - 3.5 + drained
+    assert gained == pytest.approx(twin.ratio * (2.0 - run["upper"][-1]), rel=1e-3)
 
 
 def test_calibration_finds_the_rig_again(rig):
@@ -51,9 +52,9 @@ def test_calibration_finds_the_rig_again(rig):
     assert fit.ok
     assert fit.identifiability.ok
     truth = CascadedTanks()
-    for name in ("k1", "k3", "k4", "dead", "ratio", "caught", "rim"):
+    for name in NAMES:
         assert abs(fit[name].value - getattr(truth, name)) < 4 * fit[name].error + 1e-9
-    assert fit.rmse["level"] == pytest.approx(0.0148, rel=0.15)
+    assert fit.rmse["level"] == pytest.approx(0.01346, rel=0.15)
 
 
 def test_the_textbook_model_is_unidentifiable_and_says_in_which_direction():
@@ -71,9 +72,9 @@ def test_the_recorded_parameters_are_those_of_the_estimation_half():
     fit = parameters(estimation, starts=1)
     twin = CascadedTanks()
     assert fit.ok
-    for name in ("k1", "k3", "k4", "dead", "ratio", "caught", "rim"):
+    for name in NAMES:
         assert getattr(twin, name) == pytest.approx(fit[name].value, rel=2e-3)
-    assert fit.rmse["level"] < 0.23
+    assert fit.rmse["level"] < 0.165
 
 
 @REAL

@@ -17,7 +17,7 @@ TAIL = 4.0
 QUANTUM = 0.003
 """Least sensor noise that is considered, V: the scatter of the record while nothing moves is several times this."""
 
-ROUGH = CascadedTanks(k1=0.01, k3=0.05, k4=0.03, dead=0.5, ratio=1.5, caught=0.5, rim=10.3)
+ROUGH = CascadedTanks(k1=0.01, k3=0.04, k4=0.03, ratio=2.0, caught=0.5, rim=10.3, sill=2.0, drain=0.05)
 """Where the fit starts from: orders of magnitude, so that the result does not hang on itself."""
 
 

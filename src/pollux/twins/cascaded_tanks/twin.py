@@ -1,13 +1,13 @@
 """Two tanks in cascade: a pump fills the upper one, which drains into the lower one, whose level is measured.
 
-    x1' = k4 (u - u0) - q1 - o1              q1 = k1 x1          upper outlet, laminar
-    x2' = r (q1 + phi o1) - q2 - o2          q2 = k3 sqrt(x2)    lower outlet, Torricelli
-      y = min(x2, 10 V)                      o_i = c max(x_i - rim_i, 0)   over the rims
+    x1' = k4 u - q1 - o1                q1 = k1 x1                                      upper outlet, laminar
+    x2' = r (q1 + phi o1) - q2 - o2     q2 = drain + k3 sqrt(max(x2 - sill, 0))         lower outlet
+      y = min(x2, 10 V)                 o_i = c max(x_i - rim_i, 0)                     over the rims
 
-What the textbook leaves out and the rig shows: the pump delivers nothing below about 0.8 V,
-the upper tank spills over its rim and most of the spill is caught by the lower one, and the lower level can stand
-above the range of its sensor. The textbook's square root for the upper outlet is replaced by a straight line, which
-the estimation data prefer in every fold of a cross-validation (README).
+What the textbook leaves out and the rig shows: the upper tank spills over its rim and part of the spill is caught by
+the lower one; the lower level can stand above the range of its sensor; and the lower tank loses a constant flow beside
+the one over its sill that follows Torricelli. The textbook's square root for the upper outlet is replaced by a straight
+line. Each was kept because it lowered the error on quarters of the estimation half that were left out (README).
 
 Levels are in volts of the level sensor. Nobody measures the upper level, so its unit is a matter of convention (the
 record cannot tell: see `Textbook`); it is fixed by putting the upper rim at 10 V.
@@ -25,8 +25,8 @@ from pollux import Scalar, Signals, Twin, const, param, var
 class State(Signals):
     """Levels in volts of the level sensor."""
 
-    upper: Scalar = var("V", start=5.5, within=(0.0, 14.0), spread=2.0, drift=0.0709, label="upper level")
-    lower: Scalar = var("V", start=5.0, within=(0.0, 14.0), spread=1.0, drift=0.0040, label="lower level")
+    upper: Scalar = var("V", start=8.0, within=(0.0, 14.0), spread=2.0, drift=0.0444, label="upper level")
+    lower: Scalar = var("V", start=5.0, within=(0.0, 14.0), spread=1.0, drift=0.00772, label="lower level")
 
 
 class Input(Signals):
@@ -38,22 +38,23 @@ class Input(Signals):
 class Sensors(Signals):
     """What is measured: the lower level alone."""
 
-    level: Scalar = var("V", noise=0.0148, label="lower level sensor")
+    level: Scalar = var("V", noise=0.01346, label="lower level sensor")
 
 
 class CascadedTanks(Twin[State, Input, Sensors]):
     """The rig with its overflows; parameters are those calibrated on the estimation half of the record."""
 
-    k1: Scalar = param("1/s", 0.007078, within=(1e-4, 0.1), label="upper outlet")
-    k3: Scalar = param("V^1/2/s", 0.05025, within=(1e-3, 0.5), label="lower outlet")
-    k4: Scalar = param("1/s", 0.02614, within=(1e-3, 0.5), label="pump gain")
-    dead: Scalar = param("V", 0.7726, within=(0.0, 2.5), label="pump dead zone")
-    ratio: Scalar = param("1", 2.226, within=(0.1, 10.0), label="upper area over lower area")
-    caught: Scalar = param("1", 0.7730, within=(0.0, 1.0), label="share of the spill that is caught")
-    rim: Scalar = param("V", 10.59, within=(10.0, 13.0), label="lower rim")
+    k1: Scalar = param("1/s", 0.006711, within=(1e-4, 0.1), label="upper outlet")
+    k3: Scalar = param("V^1/2/s", 0.03050, within=(1e-3, 0.5), label="lower outlet over its sill")
+    k4: Scalar = param("1/s", 0.01997, within=(1e-3, 0.5), label="pump gain")
+    ratio: Scalar = param("1", 3.068, within=(0.1, 10.0), label="upper area over lower area")
+    caught: Scalar = param("1", 0.5689, within=(0.0, 1.0), label="share of the spill that is caught")
+    rim: Scalar = param("V", 10.358, within=(10.0, 13.0), label="lower rim")
+    sill: Scalar = param("V", 2.937, within=(0.0, 5.0), label="sill of the lower outlet")
+    drain: Scalar = param("V/s", 0.1240, within=(-0.1, 0.5), label="constant loss of the lower tank")
     rim_upper: Scalar = const("V", 10.0, label="upper rim")
     weir: Scalar = const("1/s", 1.0, label="speed of overflow")
-    soft: Scalar = const("V", 0.1, label="width over which overflow sets in")
+    soft: Scalar = const("V", 0.1, label="width over which a rim or sill sets in")
     full: Scalar = const("V", 10.0, label="range of the level sensor")
     clip: Scalar = const("V", 0.02, label="width over which the sensor saturates")
 
@@ -62,11 +63,11 @@ class CascadedTanks(Twin[State, Input, Sensors]):
         outlet = self.k1 * x.upper
         spill = self.weir * _above(x.upper, self.rim_upper, self.soft)
         lost = self.weir * _above(x.lower, self.rim, self.soft)
-        drain = self.k3 * jnp.sqrt(jnp.maximum(x.lower, 1e-4))
-        pumped = self.k4 * _above(u.pump, self.dead, self.soft)
+        head = jnp.maximum(_above(x.lower, self.sill, self.soft), 1e-6)
+        drained = self.drain + self.k3 * jnp.sqrt(head)
         return State(
-            upper=pumped - outlet - spill,
-            lower=self.ratio * (outlet + self.caught * spill) - drain - lost,
+            upper=self.k4 * u.pump - outlet - spill,
+            lower=self.ratio * (outlet + self.caught * spill) - drained - lost,
         )
 
     def observe(self, t: Scalar, x: State, u: Input) -> Sensors:
@@ -74,8 +75,8 @@ class CascadedTanks(Twin[State, Input, Sensors]):
         return Sensors(level=self.full - _above(self.full, x.lower, self.clip))
 
     def margins(self, t: Scalar, x: State, u: Input) -> dict[str, Scalar]:
-        """Distances to the two rims and to a dry lower tank."""
-        return {"upper_rim": self.rim_upper - x.upper, "lower_rim": self.rim - x.lower, "dry": x.lower - 0.5}
+        """Distances to the two rims and to the sill of the lower outlet."""
+        return {"upper_rim": self.rim_upper - x.upper, "lower_rim": self.rim - x.lower, "sill": x.lower - self.sill}
 
 
 def _above(value: Scalar, threshold: Scalar, width: Scalar) -> Scalar:
