@@ -10,8 +10,10 @@ View = Callable[[Any], Any]
 
 def seen(capability: str, answer: Any) -> Any:
     """The answer as it is shown."""
+    if answer is None:
+        return "Nothing: the planner knows of nothing better."
     view = VIEWS.get(capability)
-    return answer if view is None or answer is None else view(answer)
+    return answer if view is None else view(answer)
 
 
 def twins(answer: Any) -> Any:

@@ -1,5 +1,6 @@
 """The gate that every request passes first: host, origin, size; and the headers and errors that every answer has."""
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
@@ -47,6 +48,9 @@ class Gate:
             if scope["type"] == "http":
                 receive = _limited(receive, self._limit(scope["path"]))
             await self.app(scope, receive, guarded)
+        except asyncio.CancelledError:
+            if scope["type"] == "http" and not started:
+                await answer(Problem(503, "stopping", "The server is stopping", "Try again"))(scope, receive, guarded)
         except Exception as error:
             problem = _routed(error, scope) or problem_of(error)
             if problem.status >= 500 and not isinstance(error, Problem):
