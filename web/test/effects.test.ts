@@ -21,13 +21,16 @@ test("what acting changes and the risks come first, the rest is kept", () => {
   assert.deepEqual(first.map((r) => [r.label, r.acting, r.notActing]), [
     ["Energy cost", "230 EUR", "288 EUR"],
     ["Risk: Tank reserve", "21 %", "100 %"],
+    ["P(tank reserve violated)", "11 %", "0 %"],
   ]);
   assert.deepEqual(first[1]?.risky, [true, true]);
-  assert.deepEqual(rest.map((r) => r.label), ["P(tank reserve violated)", "Lowest pressure", "Risk: Model"]);
-  assert.equal(rest[0]?.acting, "11 %");
+  assert.deepEqual(rest.map((r) => r.label), ["Lowest pressure", "Risk: Model"]);
+  assert.deepEqual(first[2]?.risky, [true, false]);
 });
 
 test("without any risk worth naming one is still shown", () => {
-  const safe = { ...proposal, risk: [{ limit: "tank_reserve", acting: 0, not_acting: 0 }] } as unknown as Proposal;
+  const nil = { acting: 0, not_acting: 0 };
+  const risks = [{ limit: "model", ...nil }, { limit: "tank_reserve", ...nil }];
+  const safe = { expected: [proposal.expected[0]], risk: risks } as unknown as Proposal;
   assert.equal(effects(safe, describe).first.at(-1)?.label, "Risk: Tank reserve");
 });
