@@ -12,8 +12,8 @@ import numpy as np
 
 from benchmarks._water_walk import Tick, Walk
 from pollux import build_mpc
-from pollux.twins.water.blueprint import SLOT, mpc_options, planned_twin
 from pollux.twins.water.clairvoyant import AREA, Hydraulics, Values, schedule, values
+from pollux.twins.water.operation import SLOT, mpc_options, planned_twin
 from pollux.twins.water.plant import STEP, Plant
 from pollux.twins.water.tariff import LEVEL_HIGH, LEVEL_LOW, PRESSURE_LOW, price
 

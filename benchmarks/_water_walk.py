@@ -28,7 +28,7 @@ class Walk:
     """Mirror and detector of the water twin, compiled once; each `run` is a fold of its own."""
 
     def __init__(self) -> None:
-        from pollux.twins.water.blueprint import detector_options, mirror_options
+        from pollux.twins.water.operation import detector_options, mirror_options
 
         self.mirror = build_mirror(Water(), **mirror_options())
         self.detector = build_detector(Water(), **detector_options())

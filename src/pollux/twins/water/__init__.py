@@ -11,6 +11,6 @@ if TYPE_CHECKING:
 
 def blueprint() -> "Blueprint":
     """How the water twin is run; what `pollux.toml` names as its `definition`."""
-    from pollux.twins.water.blueprint import make
+    from pollux.twins.water.operation import make
 
     return make()

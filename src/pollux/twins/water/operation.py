@@ -74,7 +74,7 @@ def mpc_options() -> MpcOptions:
         price=50.0,
         worth={"level": WORTH},
         hessian="gauss_newton",
-        iterations=8,
+        iterations=15,
         tolerance=1e-4,
     )
 
