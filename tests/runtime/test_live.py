@@ -319,3 +319,17 @@ def test_alarms_proposals_and_beliefs_are_explained_from_what_was_kept(host):
     assert now.source in {c["id"] for c in explain(live, now.id)["chain"]}
     with pytest.raises(InputError, match="'nothing'"):
         explain(live, "nothing")
+
+
+def test_a_duty_that_is_measured_as_a_switch_is_not_taken_for_a_hand_and_a_hand_is(host):
+    host, *_ = host
+    live = host.lane.live
+    feed(live)
+    row = act(host.lane, "propose", ANN, values={"q_in": 0.012}, hours=1.0, reason="r")
+    act(host.lane, "approve", ANN, id=row["id"], hash=row["hash"], reason="x")
+    for k in range(12, 400):  # longer than `hold`: the valve is measured as open and shut in turn
+        live.step(readings(k, inputs=((0.012, 0.0) if k // 10 % 2 else (0.0, 0.0))))
+    assert live.state.autonomy.guard.held["q_in"].value == 0.012
+    for k in range(400, 400 + 100):  # and then somebody sets it by hand, and it stays
+        live.step(readings(k, inputs=(0.02, 0.0)))
+    assert live.state.autonomy.guard.held["q_in"].value == 0.02

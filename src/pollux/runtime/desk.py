@@ -42,7 +42,18 @@ def level(authority: Authority | None, state: LiveState, now: float, unknown: bo
     return levels.effective(state.autonomy.levels, authority.policy, watch(authority, state, now, unknown), now)
 
 
-def follow(authority: Authority, before: LiveState, belief: Belief, readings: Readings, unknown: bool) -> AutonomyState:
+def measured(authority: Authority, before: LiveState, readings: Readings) -> Mapping[str, tuple[float, float]]:
+    """What every actuator is measured at, and since when; an actuator that says nothing stays as it was."""
+    found = dict(before.measured)
+    for actuator in authority.policy.actuators:
+        value = float(readings.inputs[authority.plant.inputs.index(actuator.name)])
+        known = found.get(actuator.name)
+        if np.isfinite(value) and (known is None or abs(value - known[0]) > max(actuator.resolution, 1e-9)):
+            found[actuator.name] = (value, readings.t)
+    return found
+
+
+def follow(authority: Authority, before: LiveState, belief: Belief, unknown: bool) -> AutonomyState:
     """The autonomy's state after a step: consistency of the filter, level lowered, set-points that were measured."""
     state = before.autonomy
     assert state is not None
@@ -52,8 +63,8 @@ def follow(authority: Authority, before: LiveState, belief: Belief, readings: Re
     look = watch(authority, replace(before, belief=belief, autonomy=state), now, unknown)
     if held.count >= levels.FEWEST:  # before, the level is capped (nothing is known), which is no reason to latch it
         state = replace(state, levels=levels.lower(held, authority.policy, look, now))
-    measured = _by_hand(authority, state, readings, now)
-    return seen(state, measured, max(now, state.guard.t)) if measured else state
+    moved = _by_hand(authority, state, before.measured, now)
+    return seen(state, moved, max(now, state.guard.t)) if moved else state
 
 
 def context(
@@ -97,16 +108,23 @@ def merge(before: AutonomyState, said: AutonomyState) -> AutonomyState:
     return replace(said, approvals=Approvals(said.approvals.count, trimmed(items)))
 
 
-def _by_hand(authority: Authority, state: AutonomyState, readings: Readings, now: float) -> dict[str, float]:
-    """Measured set-points that are news: first ones, and ones that no recent command of ours explains."""
+def _by_hand(
+    authority: Authority, state: AutonomyState, measured: Mapping[str, tuple[float, float]], now: float
+) -> dict[str, float]:
+    """Set-points that are news: first ones, and ones that have stayed elsewhere than where we put them.
+
+    They must have stayed for `hold`, because a duty is measured as a switch that goes on and off.
+    """
     found: dict[str, float] = {}
-    values = dict(zip(authority.plant.inputs, readings.inputs, strict=True))
     for actuator in authority.policy.actuators:
-        value = float(values.get(actuator.name, float("nan")))
+        value, since = measured.get(actuator.name, (float("nan"), now))
+        held = state.guard.held.get(actuator.name)
         if not np.isfinite(value):
             continue
-        held = state.guard.held.get(actuator.name)
-        settled = held is None or now - held.commanded > authority.policy.command_expiry
-        if settled and (held is None or abs(value - held.value) > max(actuator.resolution, 1e-9)):
+        if held is None:
+            found[actuator.name] = value
+            continue
+        settled = now - max(since, held.commanded) >= max(authority.policy.hold, authority.policy.command_expiry)
+        if settled and abs(value - held.value) > max(actuator.resolution, 1e-9):
             found[actuator.name] = value
     return found

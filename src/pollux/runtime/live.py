@@ -131,7 +131,8 @@ class LiveTwin:
         )
         if self.parts.authority is not None:
             unknown = self.unknown(state)
-            state = replace(state, autonomy=desk.follow(self.parts.authority, state, belief, readings, unknown))
+            state = replace(state, measured=desk.measured(self.parts.authority, state, readings))
+            state = replace(state, autonomy=desk.follow(self.parts.authority, state, belief, unknown))
         self._state = state
         self.ring.add(readings, belief)
         self._stepped = self.clock.monotonic()

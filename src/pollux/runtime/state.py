@@ -56,6 +56,8 @@ class LiveState:
     """Alarm -> the belief that held when it was raised, for the newest alarms: what explains them."""
     reported: tuple[Finding, ...] = ()
     """Anomalies that other parts of the system reported and have not taken back."""
+    measured: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Actuator -> its measured set-point and since when it has been that."""
     plan: Plan | None = None
     """The plan whose first values were sent last."""
     waiting: Mapping[str, float] = field(default_factory=dict)
