@@ -142,6 +142,14 @@ def test_the_token_in_the_address_becomes_a_cookie_and_leaves_the_address(client
     assert client.get("/api/v1/session").status_code == 401
 
 
+def test_an_old_link_leads_to_the_page_without_a_session_and_counts_as_a_guess(client):
+    for _ in range(10):
+        answer = client.get("/", params={"token": "of last year"}, follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        assert "set-cookie" not in answer.headers
+    assert client.get("/", params={"token": "of last year"}).status_code == 429
+
+
 def test_login_with_json_and_a_forged_or_late_cookie_is_nobody(client, tank_host):
     assert client.post("/api/v1/login", json={"token": TOKENS["viewer"]}).json()["role"] == "viewer"
     good = client.cookies[COOKIE]

@@ -130,12 +130,21 @@ def signed_in(response: Response, auth: Auth, who: Principal, listen: Listen) ->
 
 
 def enter(request: Request, auth: Auth, listen: Listen) -> Response | None:
-    """`/?token=...` sets the cookie and goes to the page without the token in its address; None without a token."""
+    """`/?token=...` sets the cookie and goes to the page without the token in its address; None without a token.
+
+    A wrong token (an old link) leads to the page too, which asks to sign in; it counts as a guess.
+    """
     token = request.query_params.get("token")
     if token is None:
         return None
-    who = auth.by_token(token, request.client.host if request.client else "")
-    return signed_in(RedirectResponse("/", 303), auth, who, listen)
+    to_page = RedirectResponse("/", 303)
+    try:
+        who = auth.by_token(token, request.client.host if request.client else "")
+    except Problem as problem:
+        if problem.status != 401:
+            raise
+        return to_page
+    return signed_in(to_page, auth, who, listen)
 
 
 def strict(value: Any) -> Response:
