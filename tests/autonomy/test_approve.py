@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from pollux.autonomy.approve import CLOSED, OPEN, Approvals, approve, close, expire, reject, submit
+from pollux.autonomy.approve import CLOSED, OPEN, OWN, Approvals, approve, close, expire, reject, submit
 from pollux.autonomy.digest import digest
 from pollux.autonomy.policy import Principal
 from pollux.core.errors import AccessError, InputError
@@ -115,13 +115,25 @@ def test_the_same_action_waits_once():
     assert len(store.items) == 1
 
 
-def test_a_newer_one_of_the_same_proposer_takes_the_place_of_the_older():
+def test_one_proposer_cannot_shut_out_the_others():
+    store = Approvals()
+    for k in range(OWN):
+        d = replace(decision(k, 0.0), proposer="agent:bot")
+        store, _ = submit(store, d, digest(d), PEOPLE[3], 1.0)
+    d = replace(decision(OWN, 0.0), proposer="agent:bot")
+    with pytest.raises(InputError, match="At most 8 actions of one proposer"):
+        submit(store, d, digest(d), PEOPLE[3], 1.0)
+    submit(store, decision(1, 0.0), digest(decision(1, 0.0)), ANN, 1.0)
+
+
+def test_a_newer_plan_of_the_same_service_takes_the_place_of_the_older():
+    MPC = PEOPLE[4]
     older, newer = (replace(decision(k, float(k)), proposer="mpc") for k in (1, 2))
     other = replace(decision(3, 3.0), proposer="mpc", values={"v": 1.0})
-    store, first = submit(Approvals(), older, digest(older), ANN, 1.0)
+    store, first = submit(Approvals(), older, digest(older), MPC, 1.0)
     store, _ = submit(store, decision(4, 1.5), digest(decision(4, 1.5)), ANN, 1.5)
-    store, second = submit(store, newer, digest(newer), ANN, 2.0)
-    store, third = submit(store, other, digest(other), ANN, 3.0)
+    store, second = submit(store, newer, digest(newer), MPC, 2.0)
+    store, third = submit(store, other, digest(other), MPC, 3.0)
     assert [p.id for p in store.open] == ["tank:p2", second.id, third.id]
     assert (store.find(first.id).status, store.find(first.id).rule) == ("expired", "superseded by tank:p3")
     with pytest.raises(InputError, match="expired"):

@@ -19,6 +19,8 @@ from pollux.core.signals import Decision
 Status = Literal["pending", "approved", "rejected", "expired", "executed", "refused"]
 OPEN = 32
 """Most actions that wait at once; a flood of proposals is refused, not queued."""
+OWN = 8
+"""Most of them by one proposer, so that none can shut out the others."""
 CLOSED = 100
 """Closed actions that are remembered for display."""
 VALID = 60.0
@@ -72,8 +74,8 @@ def submit(
     auto_at: float | None = None,
     risks: Mapping[str, Risk] | None = None,
 ) -> tuple[Approvals, Pending]:
-    """Let a decision wait. The same action that waits already is not entered twice; a newer one of the same proposer
-    for the same actuators takes the place of the older.
+    """Let a decision wait. The same action that waits already is not entered twice; a newer plan of the same service
+    for the same actuators takes the place of the older, while people and agents may have `OWN` alternatives waiting.
 
     Raises `InputError` when too many wait.
     """
@@ -83,10 +85,15 @@ def submit(
         if waiting.digest == digest:
             return store, waiting
         same = waiting.decision.proposer == decision.proposer
-        if same and waiting.decision.values.keys() <= decision.values.keys():
+        if same and principal.kind == "service" and waiting.decision.values.keys() <= decision.values.keys():
             store = close(store, waiting.id, "expired", f"superseded by {id}")
     if len(store.open) >= OPEN:
         raise InputError(f"At most {OPEN} actions wait for an approval, {len(store.open)} do; approve or reject some")
+    own = sum(p.decision.proposer == decision.proposer for p in store.open)
+    if own >= OWN:
+        raise InputError(
+            f"At most {OWN} actions of one proposer wait, {own} of {decision.proposer!r} do; wait for people"
+        )
     entry = Pending(
         id=id,
         twin=decision.twin,
