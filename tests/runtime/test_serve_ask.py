@@ -49,7 +49,9 @@ def test_a_question_is_answered_by_the_right_capability_without_invented_numbers
     assert capability in [u["capability"] for u in said["used"]], said
     names = ["Heated tank", "level", "temp", "h", "T", "k", "q in", "q_in", "heat"]
     recorded = [f["value"] for f in said["facts"]]
-    assert unfounded(said["answer"], [*recorded, *(float(w) for w in question.split() if w.isdigit())], names) == [], said
+    assert unfounded(said["answer"], [*recorded, *(float(w) for w in question.split() if w.isdigit())], names) == [], (
+        said
+    )
 
 
 def test_what_a_role_may_not_see_is_said_and_not_shown(client):
