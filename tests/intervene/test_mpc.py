@@ -298,6 +298,7 @@ def test_warm_start_needs_fewer_iterations(swing: Mpc):
     cold = swing.solve(0.0, np.array([2.0, 0.0]), np.zeros(1))
     warm = swing.solve(0.0, np.array([2.0, 0.0]), np.zeros(1), warm=cold.inputs)
     assert warm.iterations < cold.iterations
+    assert abs(warm.promised) < 1e-4 * cold.cost
     assert warm.cost <= cold.cost * (1 + 1e-9)
 
 

@@ -95,7 +95,7 @@ class Mpc:
         start = series[:, at] if warm is None else np.asarray(warm, float)[:, at]
         w = np.clip((start - low) / (high - low), 0.0, 1.0)
         u, states, rows, y, reduced, numbers = self.kernel(*v, w, np.int64(most), np.float64(o.tolerance))
-        cost, penalty, kkt, passes, status = numbers
+        cost, penalty, kkt, promised, passes, status = numbers
         return Plan(
             t=float(t),
             times=t + o.step * np.arange(N),
@@ -107,6 +107,7 @@ class Mpc:
             cost=float(cost),
             penalty=float(penalty),
             kkt=float(kkt),
+            promised=float(promised),
             iterations=int(passes),
             outcome=_OUTCOMES[int(status)],
         )
@@ -200,7 +201,7 @@ def build_mpc(twin: Twin | StateSpace, options: MpcOptions, *, backend: Backend 
         *values, w, iterations, tolerance = args
         v = Values(*values)
         found = sqp(shape, v, w, solver, iterations, tolerance)
-        numbers = (found.path.cost, found.path.penalty, found.kkt, found.iterations, found.status)
+        numbers = (found.path.cost, found.path.penalty, found.kkt, found.promised, found.iterations, found.status)
         return (
             inputs(shape, v, found.w),
             found.path.states,

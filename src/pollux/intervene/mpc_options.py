@@ -115,6 +115,8 @@ class Plan:
     """The part of `cost` that is due to violated margins."""
     kkt: float
     """Scaled KKT residual: in the unit of the input range, see `mpc_sqp`."""
+    promised: float
+    """Fall of the cost that the last step promised: what a longer search might still gain."""
     iterations: int
     outcome: Outcome
 

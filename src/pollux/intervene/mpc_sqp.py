@@ -38,6 +38,8 @@ class Solution(NamedTuple):
     y: Array
     reduced: Array
     kkt: Array
+    promised: Array
+    """Fall of the cost that the last direction promised."""
     iterations: Array
     status: Array
 
@@ -142,7 +144,7 @@ def sqp(
         status=jnp.asarray(_RUNNING),
     )
     s = jax.lax.while_loop(lambda s: s.status == _RUNNING, body, start)
-    return Solution(s.w, s.path, s.y, s.reduced.reshape(s.w.shape), s.kkt, s.iterations, s.status)
+    return Solution(s.w, s.path, s.y, s.reduced.reshape(s.w.shape), s.kkt, s.promised, s.iterations, s.status)
 
 
 def _scale(local: Local) -> Array:

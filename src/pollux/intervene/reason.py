@@ -32,7 +32,9 @@ def reasons(mpc: Mpc, plan: Plan, figures: Mapping[str, float], cost: str, horiz
                 risks.append(f"{key} {value:.1%}, without {without:.1%}")
     parts.append("; ".join(risks) if risks else "no limit is expected to be violated either way")
     if plan.outcome is not Outcome.OPTIMAL:
-        parts.append(f"the optimiser ended by {plan.outcome} at a residual of {plan.kkt:.1e}")
+        parts.append(
+            f"the search ended by {plan.outcome} where its last step promised {plan.promised:.2g} {unit}".rstrip()
+        )
     return ". ".join(p[0].upper() + p[1:] for p in parts) + "."
 
 
