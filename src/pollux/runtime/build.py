@@ -114,6 +114,15 @@ def warm(base: Foundation) -> None:
         base.detector.update(base.detector.start(), belief)
 
 
+def warm_guard(base: Foundation) -> None:
+    """Run the guard's twin check once, so that the first judgement compiles nothing."""
+    if base.authority is None:
+        return
+    belief = base.mirror.start(0.0)
+    edges = np.array([0.0, base.settings.forecast_step])
+    base.authority.check(belief, edges, belief.inputs[None], base.authority.policy.draws, base.authority.policy.seed)
+
+
 def forecaster_of(base: Foundation, wiring: TwinWiring) -> Forecaster:
     """Compile the forecaster."""
     if base.blueprint.forecaster is not None:

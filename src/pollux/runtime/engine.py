@@ -235,6 +235,7 @@ class Engine:
         try:
             forecaster = await asyncio.to_thread(build.forecaster_of, running.base, running.wiring)
             running.lane.live.attach(forecaster=forecaster)
+            await asyncio.to_thread(build.warm_guard, running.base)
             planner = await asyncio.to_thread(build.planner_of, running.base, forecaster)
             if planner is not None:
                 running.lane.live.attach(planner=planner)
