@@ -49,6 +49,8 @@ test("units in print", () => {
 
 test("facts: times are times, durations are not, sentences carry printed units", () => {
   assert.equal(fact("t_median", 1_795_478_400), "2026-11-24 00:00:00 UTC");
+  assert.equal(fact("called", 1_795_478_400), "2026-11-24 00:00:00 UTC");
+  assert.equal(fact("volume since start", 4e8, "m^3"), "4.0e+8 m³");
   assert.equal(fact("t_left", 12), "12.0");
   assert.equal(fact("flow", 0.058, "m^3/s"), "0.0580 m³/s");
   assert.equal(sentenceUnits("Leak changed by +0.058 m^3/s (x^2 stays a formula of 3)"), "Leak changed by +0.058 m³/s (x² stays a formula of 3)");

@@ -4,10 +4,12 @@ import { stamp } from "./time.ts";
 import { unit } from "./unit.ts";
 
 const LONG_AGO = 3e8; // seconds since 1970; a smaller number is a duration, not a time
+const FAR_AHEAD = 1e10;
+const TIME_WORD = /^t([_ ]|$)|\b(since|called|until|raised|seen|time|at)\b/;
 
 export function fact(label: string, value: unknown, unitText = ""): string {
   if (typeof value !== "number") return value === null || value === undefined ? "–" : String(value);
-  if (/^t([_ ]|$)/.test(label) && value > LONG_AGO) return `${stamp(value)} UTC`;
+  if (unitText === "" && value > LONG_AGO && value < FAR_AHEAD && TIME_WORD.test(words(label))) return `${stamp(value)} UTC`;
   return `${number(value)} ${unit(unitText)}`.trim();
 }
 

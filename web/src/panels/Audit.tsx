@@ -31,7 +31,7 @@ function Row({ entry }: { entry: Entry }) {
         <tr class="audit-all">
           <td />
           <td colSpan={4}>
-            <Facts facts={entry.all.map(([label, value]) => ({ label, value }))} />
+            <Facts all facts={entry.all.map(([label, value]) => ({ label, value }))} />
           </td>
         </tr>
       )}

@@ -59,7 +59,8 @@ export function Chat({ session }: { session: TwinSession }) {
   const action = useAction();
   const log = useRef<HTMLDivElement>(null);
   useEffect(() => {
-    log.current?.scrollTo({ top: log.current.scrollHeight });
+    const last = log.current?.lastElementChild; // a long answer is read from its question on
+    if (log.current && last instanceof HTMLElement) log.current.scrollTo({ top: last.offsetTop - log.current.offsetTop });
   }, [turns]);
 
   const ask = (text: string) => {

@@ -1,4 +1,4 @@
-// Recorded numbers in a row.
+// Recorded numbers in a row; many of them fold away behind the first few.
 import { fact, words } from "../format/fact.ts";
 
 export interface Fact {
@@ -7,8 +7,9 @@ export interface Fact {
   unit?: string;
 }
 
-export function Facts({ facts }: { facts: readonly Fact[] }) {
-  if (!facts.length) return null;
+const FEW = 6;
+
+function Row({ facts }: { facts: readonly Fact[] }) {
   return (
     <dl class="facts">
       {facts.map((f, k) => (
@@ -18,5 +19,19 @@ export function Facts({ facts }: { facts: readonly Fact[] }) {
         </div>
       ))}
     </dl>
+  );
+}
+
+export function Facts({ facts, all = false }: { facts: readonly Fact[]; all?: boolean }) {
+  if (!facts.length) return null;
+  if (all || facts.length <= FEW + 1) return <Row facts={facts} />;
+  return (
+    <>
+      <Row facts={facts.slice(0, FEW)} />
+      <details class="more-facts">
+        <summary>{facts.length - FEW} more facts</summary>
+        <Row facts={facts.slice(FEW)} />
+      </details>
+    </>
   );
 }
