@@ -48,15 +48,15 @@ class Ring:
         self._count += 1
 
     def span(self, start: float, end: float, points: int) -> Span:
-        """At most `points` steps with start <= t <= end, evenly thinned, the newest always included."""
+        """At most `points` steps with start <= t <= end; the newest and the most surprising of each stretch stay."""
         rows = self.rows()
         t = rows[:, 0]
-        chosen = np.flatnonzero((t >= start) & (t <= end))
-        if len(chosen) > points:
-            stride = np.linspace(0, len(chosen) - 1, max(points, 1))
-            chosen = chosen[np.unique(np.ceil(stride).astype(int))]
+        rows = rows[(t >= start) & (t <= end)]
         edges = np.cumsum(self._widths)[:-1]
-        parts = np.split(rows[chosen], edges, axis=1)
+        if len(rows) > points:
+            _, measured, predicted, spread, *_ = np.split(rows, edges, axis=1)
+            rows = rows[_chosen(_surprise(measured, predicted, spread), points)]
+        parts = np.split(rows, edges, axis=1)
         return Span(parts[0][:, 0], *parts[1:])
 
     def rows(self) -> np.ndarray:
@@ -73,3 +73,19 @@ class Ring:
         kept = rows[-len(self._rows) :]
         self._rows[: len(kept)] = kept
         self._count = len(kept)
+
+
+def _surprise(measured: np.ndarray, predicted: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Largest |measured - predicted| of each row in standard deviations, 0 where nothing was measured."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z = np.abs(measured - predicted) / spread
+    return np.nan_to_num(z, nan=0.0, posinf=0.0).max(axis=1, initial=0.0)
+
+
+def _chosen(surprise: np.ndarray, points: int) -> np.ndarray:
+    """Indices of the last and of the most surprising row of each of points/2 equal stretches, in order."""
+    n = len(surprise)
+    stretch = np.arange(n) * max(points // 2, 1) // n
+    last = np.flatnonzero(np.r_[stretch[1:] != stretch[:-1], True])
+    order = np.lexsort((surprise, stretch))  # by stretch, then by surprise: the last of each stretch is its largest
+    return np.unique(np.r_[last, order[last]])
