@@ -40,6 +40,18 @@ def observe(answer: Any) -> Any:
     )
 
 
+def history(answer: Any) -> Any:
+    """One line a signal: its ends and extremes. `pollux export` writes all of it."""
+    rows = []
+    for name, columns in answer["signals"].items():
+        values = [v for v in columns.get("measured", columns["mean"]) if v is not None]
+        ends = {"first": values[0], "last": values[-1], "lowest": min(values), "highest": max(values)} if values else {}
+        rows.append({"signal": name, "values": len(values), **ends})
+    t = answer["t"]
+    span = {"from": instant(t[0]), "to": instant(t[-1])} if t else {"from": "-", "to": "-"}
+    return span | {"history": rows}
+
+
 def forecast(answer: Any) -> Any:
     """Now and at the end: median and the outer quantiles; then the limits at risk."""
     levels = answer["levels"]
@@ -137,7 +149,7 @@ def _proposal(p: Mapping[str, Any]) -> dict[str, Any]:
 
 
 VIEWS: Mapping[str, View] = {
-    "twins": twins, "observe": observe, "forecast": forecast, "what_if": what_if, "alarms": alarms,
+    "twins": twins, "observe": observe, "history": history, "forecast": forecast, "what_if": what_if, "alarms": alarms,
     "proposals": proposals, "propose": proposal, "optimise": proposal, "approve": proposal, "reject": proposal,
     "explain": explain, "audit": audit, "describe": describe,
 }  # fmt: skip
