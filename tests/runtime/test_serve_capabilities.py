@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -14,6 +15,7 @@ from test_serve_api import BASE, TOKENS, entries
 from pollux.autonomy.policy import ROLES
 from pollux.core.errors import PolluxError
 from pollux.core.time import ManualClock
+from pollux.runtime.cli import cli
 from pollux.runtime.hub import Hub
 from pollux.runtime.serve.app import create_app
 from pollux.runtime.serve.auth import Auth
@@ -126,3 +128,15 @@ def test_a_slow_listener_never_delays_another_and_holds_one_text_a_topic():
         assert len(hub) == 1
 
     asyncio.run(main())
+
+
+def test_every_capability_and_every_command_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "capabilities.md").read_text(encoding="utf-8")
+    for c in CAPABILITIES.values():
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{c.name}` |")]
+        assert f"| {'GET' if c.kind == 'query' else 'POST'} | {c.role}{', people only' if c.people else ''} |" in row
+        assert all(f"`{name}`" in row for name in c.params.model_fields)
+        assert c.summary in row
+    for command in cli.registered_commands:
+        capability = (command.name or "").replace("-", "_")
+        assert capability in CAPABILITIES or f"pollux {command.name}" in page
