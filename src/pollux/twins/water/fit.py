@@ -26,6 +26,8 @@ import numpy as np
 from .network import JUNCTIONS, REFERENCE, solve
 from .plant import Plant
 
+jax.config.update("jax_enable_x64", True)  # as Pollux does: alone, this file runs without it
+
 SEEDS = (101, 102, 103, 104)
 WEEKS = 3
 HARMONICS = 8
