@@ -161,6 +161,7 @@ async def _plant(engine: Engine, wiring: Wiring, url: str, secret: str, speed: f
         site = wiring.twins[0].site
         command = [
             sys.executable, "-m", demo.module, "--broker", url, "--site", site, "--speed", str(speed or demo.speed),
+            "--memory", str(engine.state_folder / "plant.json"),
         ]  # fmt: skip
         if known:
             command += ["--start", str(max(known) + wiring.twins[0].period)]

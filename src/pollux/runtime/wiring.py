@@ -115,7 +115,7 @@ class ServerWiring:
 
 @dataclass(frozen=True)
 class DemoWiring:
-    """A simulated plant: `python -m MODULE --broker URL --site SITE --speed SPEED --start T`."""
+    """A simulated plant: `python -m MODULE --broker URL --site SITE --speed SPEED --memory FILE [--start T]`."""
 
     module: str
     speed: float
