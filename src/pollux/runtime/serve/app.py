@@ -69,6 +69,7 @@ def bind(listen: Listen) -> socket.socket:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((listen.host.strip("[]"), listen.port))
+        found.listen(128)  # whoever comes before the server runs waits instead of being turned away
     except OSError as error:
         found.close()
         raise InputError(
