@@ -23,6 +23,9 @@ from pollux.core.twin import Twin
 from pollux.model.backend import Backend, Program, Xla
 from pollux.model.statespace import StateSpace, System, flatten
 
+TIMES = ("called", "since")
+"""Evidence that is an instant: said as how long ago it was."""
+
 
 @dataclass(frozen=True)
 class Fact:
@@ -153,7 +156,13 @@ def _finding(story: _Story, space: StateSpace, finding: Finding, belief: Belief 
     story.link("finding", finding.id, finding.t)
     story.link("belief", finding.source, finding.t)
     story.say(finding.summary, f"It is a {finding.cause} about {finding.subject.replace('_', ' ')}")
-    quoted = [f"{k.replace('_', ' ')} {story.fact(k.replace('_', ' '), v)}" for k, v in finding.evidence.items()]
+    present = finding.t if belief is None else belief.t
+    quoted = [
+        f"{k} {story.fact(f'{k}: time ago', (present - v) / 3600.0, 'h')} ago"
+        if k in TIMES
+        else f"{k.replace('_', ' ')} {story.fact(k.replace('_', ' '), v)}"
+        for k, v in finding.evidence.items()
+    ]
     if quoted:
         story.say("The detector recorded " + ", ".join(quoted))
     if belief is None:
