@@ -38,11 +38,20 @@ def entries():
     return (*people, Entry(Principal("bot", "operator", "agent"), digest(AGENT), AGENT))
 
 
+@pytest.fixture(scope="session")
+def trained():
+    """The dialogue of the tank, once one was trained: it takes ten seconds on a busy machine."""
+    return {}
+
+
 @pytest.fixture
-def tank_host(kit, tmp_path):
+def tank_host(kit, tmp_path, trained):
     made = make_host(kit, tmp_path)
-    feed(made[0].lane.live)
-    return made
+    lane = made[0].lane
+    feed(lane.live)
+    lane.dialogue = trained.get("tank")
+    yield made
+    trained["tank"] = lane.dialogue
 
 
 @pytest.fixture
