@@ -178,10 +178,9 @@ def test_autocorrelated_residuals_widen_the_errors(run):
 
 
 def test_through_an_adaptive_method(run, fit):
-    other = calibrate(Tanks(k1=0.04, k2=0.015), run.as_record(1)[:100], method=Adaptive(1e-8, 1e-10), starts=1)
-    same = calibrate(Tanks(k1=0.04, k2=0.015), run.as_record(1)[:100], method=RK4(8), starts=1)
+    other = calibrate(Tanks(k1=0.04, k2=0.015), run.as_record(1), method=Adaptive(1e-7, 1e-9), starts=1)
     assert other.ok
-    assert other["k1"].value == pytest.approx(same["k1"].value, rel=1e-5)
+    assert other["k1"].value == pytest.approx(fit["k1"].value, rel=1e-3)
 
 
 def test_the_first_state_alone(run):

@@ -1,9 +1,13 @@
 """The cascaded-tanks twin: always on a synthetic rig, and on the real record where it is present."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from pollux import check, simulate
+from pollux.runtime.wiring import read_wiring
+from pollux.twins import cascaded_tanks
 from pollux.twins.cascaded_tanks import CascadedTanks, Textbook
 from pollux.twins.cascaded_tanks.fit import parameters
 from pollux.twins.cascaded_tanks.judge import METHOD, coverage, free_run, one_step, rmse
@@ -64,6 +68,14 @@ def test_the_textbook_model_is_unidentifiable_and_says_in_which_direction():
     assert "log k1 : log k2 : log k4 : log upper(0) = 1/2 : -1/2 : 1 : 1" in said
     assert "log k2 : log k3 : log scale : log lower(0) = 1 : 1/2 : -1 : 1" in said
     assert check(CascadedTanks()).ok
+
+
+def test_the_wiring_replays_the_test_half_in_shadow_mode():
+    wiring = read_wiring(Path(cascaded_tanks.__file__).parent)
+    (twin,) = wiring.twins
+    assert not twin.actuators  # shadow: it can command nothing
+    assert {tag.field for tag in twin.tags} == {"sensor.level", "input.pump"}
+    assert wiring.connectors[0].settings["columns"] == {"uVal": "pump", "yVal": "level"}
 
 
 @REAL

@@ -75,8 +75,8 @@ class CascadedTanks(Twin[State, Input, Sensors]):
         return Sensors(level=self.full - _above(self.full, x.lower, self.clip))
 
     def margins(self, t: Scalar, x: State, u: Input) -> dict[str, Scalar]:
-        """Distances to the two rims and to the sill of the lower outlet."""
-        return {"upper_rim": self.rim_upper - x.upper, "lower_rim": self.rim - x.lower, "sill": x.lower - self.sill}
+        """Distances to the two rims."""
+        return {"upper_rim": self.rim_upper - x.upper, "lower_rim": self.rim - x.lower}
 
 
 def _above(value: Scalar, threshold: Scalar, width: Scalar) -> Scalar:
