@@ -12,10 +12,10 @@ from pollux.twins.cascaded_tanks.judge import coverage, free_run, one_step, rmse
 from pollux.twins.cascaded_tanks.record import halves
 
 PUBLISHED = {
-    "GRU (Champneys et al. 2024)": 0.396,
-    "P-NARX (Champneys et al. 2024)": 0.413,
-    "NLSS2 (Relan et al. 2017)": 0.343,
-    "neural state space with overflow (Forgione 2021)": 0.33,
+    "GRU (arXiv 2405.10779)": 0.396,
+    "P-NARX (arXiv 2405.10779)": 0.413,
+    "NLSS2 (Math. Probl. Eng. 2021, 6613425)": 0.343,
+    "neural state space with overflow (Forgione, slides)": 0.33,
 }
 
 
