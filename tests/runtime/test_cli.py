@@ -86,7 +86,7 @@ def pollux(capsys):
         out, err = capsys.readouterr()
         assert code == status, (out, err)
         assert "Traceback" not in out + err
-        return out if status == 0 else err
+        return out if status == 0 else err or out
 
     return call
 
@@ -250,15 +250,15 @@ def test_the_process_ends_with_the_status_and_without_a_traceback(tmp_path):
 
 def test_check_finds_a_sound_twin_sound(pollux, twin_file):
     found = json.loads(pollux("check", f"{twin_file}:Tank", "--json"))
-    assert found["stable"] is True
+    assert found["ok"] is True
+    assert {i["name"]: i["mark"] for i in found["items"]}["units"] == "pass"
     assert found["identifiability"]["verdict"] == "identifiable"
-    assert found["time_constants"][0] == pytest.approx(2 * 0.5 / 0.01)  # 2 A sqrt(h) / k, linearised by hand
 
 
 def test_check_names_the_direction_that_no_sensor_sees(pollux, twin_file):
-    said = pollux("check", f"{twin_file}:Blind")
-    assert "structurally unidentifiable" in said
-    found = json.loads(pollux("check", f"{twin_file}:Blind", "--json"))
+    said = pollux("check", f"{twin_file}:Blind", status=3)
+    assert "structurally unidentifiable" in " ".join(said.split())
+    found = json.loads(pollux("check", f"{twin_file}:Blind", "--json", status=3))
     (direction,) = found["identifiability"]["directions"]
     assert set(direction["weights"]) == {"A", "k", "c"}
 

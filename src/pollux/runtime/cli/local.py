@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pollux.core.errors import AccessError, InputError, MissingExtraError, StoreError
+from pollux.core.errors import AccessError, DefinitionError, InputError, MissingExtraError, StoreError
 from pollux.runtime.cli.output import emit
 from pollux.runtime.cli.remote import Json, State, Token, Twin, Url, command_of
 from pollux.runtime.cli.state import only_state
@@ -81,17 +81,13 @@ def mcp(url: Url = None, token: Token = None, state: State = None) -> None:
 
 
 def check(twin: Definition, json: Json = False) -> None:
-    """Check a twin: units, shapes, stability, and whether its sensors determine its states and parameters."""
+    """Check a twin: units, shapes, speed, and whether its sensors determine its states and parameters."""
     from pollux.runtime.cli import offline
 
-    found = offline.check(offline.load_twin(twin))
-    if json:
-        emit(found, True)
-        return
-    verdict = found.pop("identifiability")
-    emit(found | {"verdict": verdict["verdict"], "rank": f"{verdict['rank']} of {len(verdict['unknowns'])}"}, False)
-    for direction in verdict["directions"]:
-        emit(f"  - {direction['text']}", False)
+    report = offline.check(offline.load_twin(twin))
+    emit(report.to_dict() if json else str(report), json)
+    if not report.ok:
+        raise typer.Exit(DefinitionError.exit_code)
 
 
 def fit(

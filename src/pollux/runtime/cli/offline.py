@@ -60,38 +60,11 @@ def read_record(twin: "Twin", path: Path) -> "Record":
     return as_record(flatten(twin), _columns(path))
 
 
-def check(twin: "Twin") -> dict[str, Any]:
-    """Units, shapes, stability, and whether the sensors determine first states and parameters at all.
+def check(twin: "Twin") -> Any:
+    """The `Report` on units, shapes, margins, speed, observability and identifiability."""
+    from pollux.model.check import check
 
-    The verdict is made on a simulated record, for which inputs step up and down over ten time constants: what that
-    cannot show no record of these sensors will.
-    """
-    from pollux.core.unitcheck import check_units
-    from pollux.model.calibrate import calibrate
-    from pollux.model.linearise import linearise
-    from pollux.model.simulate import simulate
-    from pollux.model.statespace import flatten
-
-    check_units(twin)
-    space = flatten(twin)
-    linear = linearise(twin)
-    t = _lively_times(linear.poles, space.system.period)
-    inputs = {c.name: _steps(c.low, c.high, c.start, len(t), i) for i, c in enumerate(space.u)}
-    run = simulate(twin, inputs or None, times=t)
-    fit = calibrate(twin, run, starts=1)
-    return {
-        "twin": space.system.name,
-        "states": [c.name for c in space.x],
-        "inputs": [c.name for c in space.u],
-        "sensors": [c.name for c in space.y],
-        "parameters": [c.name for c in space.p if not c.constant],
-        "limits": list(space.system.margin_names),
-        "units": "consistent",
-        "stable": linear.stable,
-        "time_constants": [number(-1.0 / p.real) if p.real < 0 else None for p in linear.poles],
-        "record": f"{len(t)} instants over {t[-1] - t[0]:.4g} s, simulated",
-        "identifiability": fit.identifiability.to_dict(),
-    }
+    return check(twin)
 
 
 def fit(twin: "Twin", path: Path, free: tuple[str, ...] | None, starts: int) -> Any:
@@ -140,24 +113,6 @@ def replay(twin: "Twin", path: Path, track: tuple[str, ...]) -> dict[str, Any]:
             for i, n in enumerate(names)
         },
     }
-
-
-def _lively_times(poles: np.ndarray, period: float | None) -> np.ndarray:
-    rates = np.abs(np.real(poles))
-    rates = rates[rates > 1e-12]
-    if period is not None:
-        return period * np.arange(400)
-    slow, fast = (1.0 / rates.min(), 1.0 / rates.max()) if len(rates) else (1.0, 1.0)
-    return np.linspace(0.0, 10.0 * min(slow, 100.0 * fast), 400)
-
-
-def _steps(low: float, high: float, start: float, n: int, phase: int) -> np.ndarray:
-    """An input that steps between a quarter and three quarters of its range, at another rhythm for each input."""
-    if not (np.isfinite(low) and np.isfinite(high)):
-        width = abs(start) or 1.0
-        low, high = start - width, start + width
-    up = (np.arange(n) // (25 + 11 * phase)) % 2 == 0
-    return np.where(up, low + 0.75 * (high - low), low + 0.25 * (high - low))
 
 
 def _module(place: str) -> Any:
