@@ -57,7 +57,7 @@ def detector_options() -> dict[str, Any]:
         "one_sided": ("leak_*",),
         "memory": 24 * 3600.0,
         "alarm_every": 90 * 86400.0,
-        "threshold": 6.5,
+        "threshold": 6.0,
         "substeps": 1,
         "dt_max": 600.0,
     }
