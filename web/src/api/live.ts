@@ -50,8 +50,11 @@ export function openLive(twin: string | null, onMessage: (message: LiveMessage) 
     url.search = twin === null ? "" : `?twin=${encodeURIComponent(twin)}`;
     const ws = new WebSocket(url);
     socket = ws;
+    ws.onopen = () => {
+      if (closed || socket !== ws) ws.close(); // asked for during the handshake, which browsers complain about breaking off
+    };
     ws.onmessage = (event: MessageEvent<string>) => {
-      if (socket !== ws) return;
+      if (closed || socket !== ws) return;
       tries = 0;
       heard();
       if (link.get().state !== "live") link.set({ state: "live" });
@@ -75,7 +78,7 @@ export function openLive(twin: string | null, onMessage: (message: LiveMessage) 
       closed = true;
       window.clearTimeout(timer);
       window.clearTimeout(watchdog);
-      socket?.close();
+      if (socket?.readyState !== WebSocket.CONNECTING) socket?.close();
     },
   };
 }
