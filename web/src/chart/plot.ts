@@ -74,7 +74,7 @@ export function makePlot(spec: PlotSpec, data: uPlot.AlignedData, where: HTMLEle
         { ...axis, size: 46, gap: 6, space: 28, values: (_u, s, _i, _sp, step) => valueLabels(s, step) },
       ],
       cursor: {
-        sync: { key: spec.syncKey, setSeries: false, filters: { pub: shared, sub: shared } },
+        sync: { key: spec.syncKey, setSeries: false, scales: ["x", null], filters: { pub: shared, sub: shared } },
         drag: { x: true, y: false, setScale: false },
         points: { show: false },
         y: false,
