@@ -69,6 +69,8 @@ class Worker:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
+            if not line.endswith("\n"):
+                continue  # torn by the kill
             word, *rest = line.split()
             if word == "ack":
                 self.acked = int(rest[0])
