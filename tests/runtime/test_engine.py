@@ -141,7 +141,7 @@ def test_forecast_is_made_without_being_asked(project, tmp_path):
     ("old", "new", "what"),
     [
         ("twin.py:Tank", "twin.py:Tnk", "Did you mean 'Tank'"),
-        ("twin.py:Tank", "tiwn.py:Tank", "does not exist"),
+        ("twin.py:Tank", "tiwn.py:Tank", "There is no file"),
         ('unit = "cm"', 'unit = "kg"', "unit"),
         ('field = "level"', 'field = "levle"', "level"),
         ('track = ["k"]', 'track = ["A"]', "prior"),
@@ -167,7 +167,7 @@ def test_twin_file_with_a_mistake(project, tmp_path):
         async with Bench(project, tmp_path / "s"):
             pass
 
-    with pytest.raises(WiringError, match="cannot be imported"):
+    with pytest.raises(WiringError, match="cannot be loaded, line 1"):
         asyncio.run(story())
 
 

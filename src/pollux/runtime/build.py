@@ -4,10 +4,7 @@ The numerical stack is imported inside the functions, so that the port opens bef
 """
 
 import hashlib
-import importlib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pollux import __version__
-from pollux.core.errors import PolluxError, WiringError
+from pollux.core.errors import InputError, PolluxError, WiringError
 from pollux.core.signals import Belief, Readings
 from pollux.runtime.blueprint import Blueprint
+from pollux.runtime.definition import made
 from pollux.runtime.face import TwinFace, face_of
 from pollux.runtime.ports import Detector, Forecaster, Gauge, Mirror, Planner
 from pollux.runtime.settings import LiveSettings
@@ -50,16 +48,10 @@ def blueprint_of(wiring: TwinWiring, folder: Path) -> Blueprint:
     """Load what `definition` names and put in the wiring's parameters. Raises `WiringError` or `DefinitionError`."""
     from pollux.core.twin import Twin
 
-    target = _load(wiring, folder)
     try:
-        found = target() if inspect.isclass(target) or inspect.isfunction(target) else target
-    except PolluxError:
-        raise
-    except Exception as error:
-        raise WiringError(
-            f"{wiring.where}: `definition` = {wiring.definition!r} failed with {type(error).__name__}: {error}. "
-            "Correct the twin's file"
-        ) from error
+        found = made(wiring.definition, folder)
+    except InputError as error:
+        raise WiringError(f"{wiring.where}: `definition`: {error}") from None
     blueprint = Blueprint(found) if isinstance(found, Twin) else found
     if not isinstance(blueprint, Blueprint):
         raise WiringError(
@@ -137,38 +129,6 @@ def forecaster_of(base: Foundation, wiring: TwinWiring) -> Forecaster:
 def planner_of(base: Foundation, forecaster: Forecaster) -> Planner | None:
     """Compile the planner, if the asset has one."""
     return base.blueprint.planner(forecaster) if base.blueprint.planner else None
-
-
-def _load(wiring: TwinWiring, folder: Path) -> Any:
-    place, name = wiring.definition.split(":")
-    try:
-        if place.endswith(".py"):
-            module = _module_at(folder / place, wiring)
-        else:
-            module = importlib.import_module(place)
-    except PolluxError:
-        raise
-    except Exception as error:
-        raise WiringError(
-            f"{wiring.where}: `definition` = {wiring.definition!r} cannot be imported "
-            f"({type(error).__name__}: {error}). Correct the file, or the name before the colon"
-        ) from error
-    if not hasattr(module, name):
-        known = [n for n in vars(module) if not n.startswith("_")]
-        raise WiringError(f"{wiring.where}: {place!r} has no {name!r}. {closest(name, known)}")
-    return getattr(module, name)
-
-
-def _module_at(file: Path, wiring: TwinWiring) -> Any:
-    if not file.is_file():
-        raise WiringError(f"{wiring.where}: `definition` names the file {str(file)!r}, which does not exist")
-    spec = importlib.util.spec_from_file_location(f"pollux_project_{file.stem}", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def _with_parameters(twin: "Twin", wiring: TwinWiring) -> "Twin":

@@ -1,15 +1,12 @@
 """What is done with a twin's definition and a record, without a server: check, fit, replay. Slow; imports JAX."""
 
-import importlib
-import importlib.util
-import inspect
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pollux.core.errors import InputError, PolluxError
+from pollux.core.errors import InputError
+from pollux.runtime.definition import made
 from pollux.runtime.jsonable import number
 
 if TYPE_CHECKING:
@@ -24,22 +21,7 @@ def load_twin(definition: str) -> "Twin":
     """
     from pollux.core.twin import Twin
 
-    place, colon, name = definition.rpartition(":")
-    if not colon or not place or not name:
-        raise InputError(f"A twin is named as `module:Name` or `file.py:Name`, received {definition!r}")
-    module = _module(place)
-    if not hasattr(module, name):
-        known = sorted(
-            n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, Twin) and v is not Twin
-        )
-        raise InputError(f"{place!r} has no {name!r}; it has the twins {known or 'none'}")
-    found = getattr(module, name)
-    try:
-        found = found() if inspect.isclass(found) or inspect.isfunction(found) else found
-    except PolluxError:
-        raise
-    except Exception as error:
-        raise InputError(f"{definition!r} cannot be made ({type(error).__name__}: {error}); correct its code") from None
+    found = made(definition)
     found = getattr(found, "twin", found)
     if not isinstance(found, Twin):
         raise InputError(f"{definition!r} is a {type(found).__name__}, not a twin; name a class that derives from Twin")
@@ -113,39 +95,6 @@ def replay(twin: "Twin", path: Path, track: tuple[str, ...]) -> dict[str, Any]:
             for i, n in enumerate(names)
         },
     }
-
-
-def _module(place: str) -> Any:
-    try:
-        if not place.endswith(".py"):
-            return importlib.import_module(place)
-        path = Path(place)
-        if not path.is_file():
-            raise InputError(f"There is no file {place!r}; give the path of the twin's file")
-        spec = importlib.util.spec_from_file_location(f"pollux_twin_{path.stem}", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        return module
-    except PolluxError:
-        raise
-    except Exception as error:
-        where = _line(error, place)
-        raise InputError(f"{place!r} cannot be loaded{where} ({type(error).__name__}: {error}); correct it") from None
-
-
-def _line(error: Exception, place: str) -> str:
-    """Line of the twin's own file at which it failed."""
-    if isinstance(error, SyntaxError) and error.lineno:
-        return f", line {error.lineno}"
-    step, found = error.__traceback__, ""
-    while step is not None:
-        if Path(step.tb_frame.f_code.co_filename).name == Path(place).name:
-            found = f", line {step.tb_lineno}"
-        step = step.tb_next
-    return found
 
 
 def _columns(path: Path) -> dict[str, np.ndarray]:
