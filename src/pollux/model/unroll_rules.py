@@ -145,9 +145,17 @@ def _platform(s, eqn):
     raise UnsupportedError("`platform_index` without the CPU")
 
 
+def _scan_sizes(p) -> tuple[int, int]:
+    """(constants, carried values) of a scan; from JAX 0.12 on they are the lengths of two parts of `ft_in`."""
+    if "num_consts" in p:
+        return p["num_consts"], p["num_carry"]
+    consts, carry, _ = p["ft_in"].unpack()
+    return len(consts), len(carry)
+
+
 def _scan(s, eqn, *args):
     p = eqn.params
-    nc, nk, length = p["num_consts"], p["num_carry"], p["length"]
+    (nc, nk), length = _scan_sizes(p), p["length"]
     consts, carry, xs = list(args[:nc]), list(args[nc : nc + nk]), args[nc + nk :]
     stacked = p["jaxpr"].jaxpr.outvars[nk:]
     if length > UNROLL and not xs and not stacked:
