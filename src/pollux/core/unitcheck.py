@@ -42,7 +42,7 @@ _KEEP = {
 }  # fmt: skip
 _PURE = {
     "exp", "exp2", "log", "log1p", "expm1", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh",
-    "asinh", "acosh", "atanh", "logistic", "erf", "erfc", "erf_inv", "lgamma", "digamma",
+    "asinh", "acosh", "atanh", "one_minus_square", "logistic", "erf", "erfc", "erf_inv", "lgamma", "digamma",
 }  # fmt: skip
 _LABEL = {
     "sign",

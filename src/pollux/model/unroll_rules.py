@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 from jax.extend import core as jex
 
@@ -115,6 +116,18 @@ def _call(param: str) -> Callable[..., Arrays]:
         return run(s, inner if hasattr(inner, "consts") else jex.ClosedJaxpr(inner, ()), list(args))
 
     return rule
+
+
+def _high_level(s, eqn, *args):
+    """An operation of JAX 0.12 that says itself what it is made of (`searchsorted`)."""
+    prim = eqn.params["_prim"]
+    kinds = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in prim.in_avals_flat]
+    return run(s, jax.make_jaxpr(prim.expand)(*kinds), list(args))
+
+
+def _one_minus_square(s, eqn, x):
+    dtype = eqn.outvars[0].aval.dtype
+    return each(lambda a: s.op("sub", dtype.type(1), s.op("mul", a, a, dtype=dtype), dtype=dtype), x)
 
 
 def _linear_solve(s, eqn, *args):
@@ -251,6 +264,8 @@ _RULES: dict[str, Callable[..., Any]] = {
     "custom_jvp_call": _call("call_jaxpr"),
     "custom_vjp_call": _call("call_jaxpr"),
     "custom_vjp_call_jaxpr": _call("fun_jaxpr"),
+    "call_hi_primitive": _high_level,
+    "one_minus_square": _one_minus_square,
     "custom_linear_solve": _linear_solve,
     "cond": _cond,
     "platform_index": _platform,
