@@ -308,9 +308,14 @@ def test_cursors_are_shared_and_read_out(visit) -> None:
     page.get_by_role("button", name="Pause").click()
     page.locator(".plot .u-over").first.hover(position={"x": 60, "y": 30})
     lines = page.locator(".trend-line")
-    until(page, "document.querySelectorAll('.trend-line')[4].textContent.includes('measured')")
-    times = {text.split("·")[0].strip() for text in lines.all_inner_texts()[:6]}
-    assert len(times) == 1, "all charts read the same time"
+    reading = (
+        "[...document.querySelectorAll('.trend-line')].slice(0, 6).every(e => /^\\d\\d:\\d\\d/.test(e.textContent))"
+    )
+    until(page, reading)
+    clocks = [text.split("·")[0].strip().split(":") for text in lines.all_inner_texts()[:6]]
+    minutes = [60 * int(hour) + int(minute) for hour, minute, *_ in clocks]
+    # Cursors are shared to the pixel, and at this zoom a pixel is more than a row of one minute.
+    assert max(minutes) - min(minutes) <= 2, "all charts read the same time"
 
 
 def test_a_drag_zooms_every_chart_and_a_double_click_returns(visit) -> None:
