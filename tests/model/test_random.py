@@ -79,11 +79,11 @@ def test_numbers_are_the_stated_functions_of_the_words(seed):
 def test_golden_numbers():
     """The numbers that stored results rest on: a change here changes every ensemble."""
     np.testing.assert_array_equal(
-        uniform(2026, Stream.FORECAST_NOISE, 63, 95, 2), [0.48586787481711586, 0.3376936165083454]
+        uniform(2026, Stream.FORECAST_NOISE, 63, 95, 2), [0.4817932453557999, 0.6719303080509752]
     )
     np.testing.assert_allclose(
         normal(2026, Stream.FORECAST_NOISE, 63, 95, 3),
-        [-0.6277487664530364, 1.0242571530384466, -0.5126459866373297],
+        [-0.5693141362853575, -1.0660027350944086, 0.07050345948759232],
         rtol=1e-14,
     )
 
