@@ -4,6 +4,7 @@ import type { ForecastOut, Frame } from "../src/api/types.ts";
 import { assemble, extent, F_HIGH, F_LOW, F_MID, fanOf, MEAN, MEASURED, T } from "../src/chart/assemble.ts";
 import { valueLabels, valueRange } from "../src/chart/axis.ts";
 import { rows } from "../src/chart/decimate.ts";
+import { pointAt, rowTime } from "../src/chart/point.ts";
 import { append, emptyTrack, fromHistory, trim } from "../src/chart/track.ts";
 import { pan, rangeFor, window_, zoom } from "../src/state/view.ts";
 
@@ -106,4 +107,29 @@ test("the window follows the present, pans and zooms about the cursor", () => {
   const zoomed = zoom(moved, [0, 100], 0.5, 0);
   assert.deepEqual([zoomed.min, zoomed.max], [0, 50]);
   assert.equal(rangeFor(60), 21_600);
+});
+
+test("every chart reads the same row, also one that it left out for want of pixels", () => {
+  const level = sine.slice(0, 2000);
+  const track = fromHistory({ t: seconds.slice(0, 2000), signals: { level: { mean: level }, flow: { mean: level.map((v) => -v * v) } } });
+  const tables = ["level", "flow"].map((name) => assemble(track, name, null, 0, 1999, 100)[T]);
+  assert.notDeepEqual(tables[0], tables[1], "decimation keeps other rows of the other signal");
+  for (let t = 0.4; t < 1999; t += 17.3) {
+    const row = rowTime(track, null, t);
+    assert.equal(row, Math.round(t));
+    assert.equal(pointAt(track, null, "level", row as number)?.mean, level[row as number]);
+    assert.equal(pointAt(track, null, "flow", row as number)?.t, row);
+  }
+});
+
+test("the cursor passes from the record to the forecast at the newest belief", () => {
+  const track = fromHistory({ t: [95, 100, 105], signals: { level: { measured: [3, 3, 3], mean: [3, 3, 3] } } });
+  const fan = fanOf(forecast, "level");
+  assert.deepEqual([90, 101, 107, 108, 119, 500].map((t) => rowTime(track, forecast, t)), [95, 100, 105, 110, 120, 120]);
+  assert.equal(pointAt(track, fan, "level", 105)?.ahead, null);
+  assert.deepEqual(pointAt(track, fan, "level", 110), {
+    t: 110, measured: null, mean: null, low: null, high: null, ahead: 3, aheadLow: 0, aheadHigh: 6,
+  });
+  assert.equal(pointAt(track, fan, "level", 101), null);
+  assert.equal(rowTime(emptyTrack(), null, 5), null);
 });

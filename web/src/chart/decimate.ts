@@ -1,7 +1,8 @@
 // About two points a pixel: per pixel the row with the lowest and the row with the highest value survive.
 import type { Num } from "../api/types.ts";
 
-function lowerBound(t: readonly number[], value: number): number {
+/** The first row of sorted `t` that is not before `value`. */
+export function lowerBound(t: readonly number[], value: number): number {
   let lo = 0;
   let hi = t.length;
   while (lo < hi) {

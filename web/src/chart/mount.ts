@@ -4,9 +4,10 @@ import type { Signal } from "../api/types.ts";
 import { throttled } from "../state/ticker.ts";
 import type { TwinSession } from "../state/twin.ts";
 import { zoom } from "../state/view.ts";
-import { assemble, extent, fanOf, T, type Table } from "./assemble.ts";
+import { assemble, extent, fanOf, type Table } from "./assemble.ts";
 import { readInk } from "./ink.ts";
-import { makePlot } from "./plot.ts";
+import { makePlot, pointTo } from "./plot.ts";
+import { pointAt, rowTime } from "./point.ts";
 import { idleLine, readout, type Kind } from "./readout.ts";
 
 const PACE = 200; // ms between draws of one chart
@@ -22,22 +23,26 @@ export function mountTrend(
 ): () => void {
   let plot: uPlot | null = null;
   let table: Table | null = null;
-  let hovering = false;
+  let mine = false; // the pointer is over this chart: its line follows the hand
   let inSight = true;
   let drawn: unknown[] = [];
   let drawnMin = NaN;
 
-  const idle = () => {
-    if (!hovering) line.textContent = idleLine(session.frame.get(), session.forecast.get(), kind, signal);
+  const say = () => {
+    const [track, forecast, t] = [session.track.get(), session.forecast.get(), session.pointed.get()];
+    const point = t === null ? null : pointAt(track, fanOf(forecast, signal.name), signal.name, t);
+    const [min, max] = session.shown();
+    line.textContent = point ? readout(point, signal, max - min > DATED) : idleLine(session.frame.get(), forecast, kind, signal);
   };
 
-  const onCursor = (k: number | null) => {
-    hovering = k !== null && table !== null && k < table[T].length;
-    if (!hovering) idle();
-    else if (table) {
-      const [min, max] = session.shown();
-      line.textContent = readout(table, k as number, signal, max - min > DATED);
-    }
+  const follow = () => {
+    if (plot && !mine) pointTo(plot, session.pointed.get());
+    say();
+  };
+
+  const onPoint = (t: number | null) => {
+    mine = t !== null;
+    session.pointed.set(t === null ? null : rowTime(session.track.get(), session.forecast.get(), t));
   };
 
   const make = (data: uPlot.AlignedData, width: number, height: number): uPlot => {
@@ -50,11 +55,10 @@ export function mountTrend(
         noise: signal.noise,
         whole: kind === "input",
         stepped: kind === "input",
-        syncKey: session.name,
         extent: () => (table ? extent(table, ...session.shown()) : null),
         now: () => session.frame.get()?.t ?? NaN,
         alarms: () => session.frame.get()?.alarms.filter((a) => a.state === "active" && a.subject === signal.name) ?? [],
-        onCursor,
+        onPoint,
         onSelect: (min, max) => session.view.set({ ...session.view.get(), live: false, min, max }),
       },
       data,
@@ -79,7 +83,7 @@ export function mountTrend(
     if (!inSight || width < LEAST || height < LEAST || !(max > min)) return;
     const state = [session.track.get(), session.forecast.get(), session.view.get(), width, height];
     const still = Math.abs(min - drawnMin) < (0.5 * (max - min)) / width; // less than half a pixel: nothing to see
-    idle();
+    say();
     if (still && session.view.get().live && state.every((v, k) => v === drawn[k])) return;
     drawn = state;
     drawnMin = min;
@@ -91,6 +95,7 @@ export function mountTrend(
       u.setData(data, false);
       u.setScale("x", { min, max });
     });
+    follow();
   }, PACE);
 
   const resized = new ResizeObserver(() => {
@@ -116,6 +121,7 @@ export function mountTrend(
     session.track.watch(draw.ask),
     session.view.watch(draw.ask),
     session.forecast.watch(draw.ask),
+    session.pointed.watch(follow),
   ];
   draw.ask();
 

@@ -1,4 +1,4 @@
-// A uPlot of one signal: dots, estimate with band, forecast fan, limits; cursors are shared by a key.
+// A uPlot of one signal: dots, estimate with band, forecast fan, limits. It knows nothing of the other charts.
 import uPlot from "uplot";
 import type { Alarm } from "../api/types.ts";
 import { F_HIGH, F_LOW, F_LOWER, F_UPPER, HIGH, LOW } from "./assemble.ts";
@@ -15,12 +15,12 @@ export interface PlotSpec {
   /** Show the whole permitted range (inputs) instead of zooming to the data. */
   whole: boolean;
   stepped: boolean;
-  syncKey: string;
   /** Lowest and highest value that must be in sight. */
   extent(): [number, number] | null;
   now(): number;
   alarms(): readonly Alarm[];
-  onCursor(index: number | null): void;
+  /** The pointer moved to this time on this chart, or left it. */
+  onPoint(t: number | null): void;
   onSelect(min: number, max: number): void;
 }
 
@@ -47,8 +47,8 @@ function series(spec: PlotSpec): uPlot.Series[] {
 export function makePlot(spec: PlotSpec, data: uPlot.AlignedData, where: HTMLElement): uPlot {
   const { ink } = spec;
   const axis = { stroke: ink.text, font: FONT, ticks: { show: false }, grid: { stroke: ink.grid, width: 1 } };
-  const shared = (type: string) => type !== "mousedown" && type !== "mouseup" && type !== "dblclick";
-  return new uPlot(
+  let under = false; // the pointer is over this chart; the cursor also moves when another chart is pointed at
+  const plot = new uPlot(
     {
       width: spec.width,
       height: spec.height,
@@ -74,7 +74,6 @@ export function makePlot(spec: PlotSpec, data: uPlot.AlignedData, where: HTMLEle
         { ...axis, size: 46, gap: 6, space: 28, values: (_u, s, _i, _sp, step) => valueLabels(s, step) },
       ],
       cursor: {
-        sync: { key: spec.syncKey, setSeries: false, scales: ["x", null], filters: { pub: shared, sub: shared } },
         drag: { x: true, y: false, setScale: false },
         points: { show: false },
         y: false,
@@ -82,7 +81,12 @@ export function makePlot(spec: PlotSpec, data: uPlot.AlignedData, where: HTMLEle
       hooks: {
         drawAxes: [(u) => drawLimits(u, spec.limits, ink)],
         draw: [(u) => drawNow(u, spec.now(), ink), (u) => drawAlarms(u, spec.alarms(), ink)],
-        setCursor: [(u) => spec.onCursor(u.cursor.idx ?? null)],
+        setCursor: [
+          (u) => {
+            const left = u.cursor.left ?? -1;
+            if (under) spec.onPoint(left < 0 ? null : u.posToVal(left, "x"));
+          },
+        ],
         setSelect: [
           (u) => {
             if (u.select.width < 6) return;
@@ -96,4 +100,18 @@ export function makePlot(spec: PlotSpec, data: uPlot.AlignedData, where: HTMLEle
     data,
     where,
   );
+  plot.over.addEventListener("mouseenter", () => {
+    under = true;
+  });
+  plot.over.addEventListener("mouseleave", () => {
+    under = false; // after uPlot's own listener, which hides the cursor and so reports that the pointer left
+  });
+  return plot;
+}
+
+/** Draws the line of the cursor at a time, or hides it. */
+export function pointTo(u: uPlot, t: number | null): void {
+  const left = t === null ? -1 : u.valToPos(t, "x");
+  const inside = left >= 0 && left <= u.over.clientWidth;
+  u.setCursor({ left: inside ? left : -10, top: -10 }, false);
 }

@@ -4,7 +4,7 @@ import { clock, clockShort, date } from "../format/time.ts";
 import { show } from "../format/number.ts";
 import { unit } from "../format/unit.ts";
 import { healthWord } from "../parts/icons.tsx";
-import { F_HIGH, F_LOW, F_MID, HIGH, LOW, MEAN, MEASURED, T, type Table } from "./assemble.ts";
+import type { Point } from "./point.ts";
 
 export type Kind = "sensor" | "state" | "input";
 
@@ -35,18 +35,15 @@ export function nowOf(frame: Frame | null, kind: Kind, name: string): Now {
   return { ...none, value: frame.inputs[name]?.value ?? null };
 }
 
-/** Row `k` of a chart's table: time, measured, estimate or forecast with its band. */
-export function readout(table: Table, k: number, signal: Signal, withDate: boolean): string {
-  const at = (column: number) => (table[column]?.[k] as Num | undefined) ?? null;
+/** What is pointed at: time, measured, estimate or forecast with its band. */
+export function readout(p: Point, signal: Signal, withDate: boolean): string {
   const say = (v: Num) => show(signal, v);
-  const t = at(T);
-  if (t === null) return "";
-  const parts = [withDate ? `${date(t).slice(5)} ${clock(t)}` : clock(t)];
-  if (at(MEASURED) !== null) parts.push(`measured ${say(at(MEASURED))}`);
-  if (at(MEAN) !== null) {
-    parts.push(at(LOW) === null ? say(at(MEAN)) : `estimate ${say(at(MEAN))} (${say(at(LOW))} to ${say(at(HIGH))})`);
-  } else if (at(F_MID) !== null) {
-    parts.push(at(F_LOW) === null ? `plan ${say(at(F_MID))}` : `forecast ${say(at(F_MID))} (${say(at(F_LOW))} to ${say(at(F_HIGH))})`);
+  const parts = [withDate ? `${date(p.t).slice(5)} ${clock(p.t)}` : clock(p.t)];
+  if (p.measured !== null) parts.push(`measured ${say(p.measured)}`);
+  if (p.mean !== null) {
+    parts.push(p.low === null ? say(p.mean) : `estimate ${say(p.mean)} (${say(p.low)} to ${say(p.high)})`);
+  } else if (p.ahead !== null) {
+    parts.push(p.aheadLow === null ? `plan ${say(p.ahead)}` : `forecast ${say(p.ahead)} (${say(p.aheadLow)} to ${say(p.aheadHigh)})`);
   }
   return parts.join("  ·  ");
 }

@@ -17,6 +17,8 @@ export interface TwinSession {
   forecast: Store<ForecastOut | null>;
   track: Store<Track>;
   view: Store<View>;
+  /** The time that the pointer is at on any chart: that of a row, so that all charts read the same one. */
+  pointed: Store<number | null>;
   error: Store<ApiError | null>;
   step: Store<number | null>;
   /** Browser time of the newest frame, ms. */
@@ -39,6 +41,7 @@ export function openTwin(name: string, { range, window: fixed }: Opening): TwinS
   const frame = store<Frame | null>(null);
   const forecast = store<ForecastOut | null>(null);
   const view = store<View>({ live: !fixed, range: range ?? 3600, min: fixed?.[0] ?? 0, max: fixed?.[1] ?? 0 });
+  const pointed = store<number | null>(null);
   const error = store<ApiError | null>(null);
   const heard = store<number>(0);
   let newest: Frame | null = null;
@@ -130,7 +133,7 @@ export function openTwin(name: string, { range, window: fixed }: Opening): TwinS
   void start();
 
   return {
-    name, describe, frame, forecast, view, error, heard, live,
+    name, describe, frame, forecast, view, pointed, error, heard, live,
     track: recorder.track,
     step: recorder.step,
     want: recorder.want,
