@@ -308,7 +308,8 @@ def test_cursors_are_shared_and_read_out(visit, seconds: int) -> None:
     drawn(page)
     page.get_by_role("button", name="Pause").click()
     lines = page.locator(".trend-line")
-    reading = "[...document.querySelectorAll('.trend-line')].slice(0, 6).every(e => /^(\\d\\d-\\d\\d )?\\d\\d:\\d\\d/.test(e.textContent))"
+    dated = r"/^(\d\d-\d\d )?\d\d:\d\d/"
+    reading = f"[...document.querySelectorAll('.trend-line')].slice(0, 6).every(e => {dated}.test(e.textContent))"
     pointed = set()
     for x in (60, 61, 97, 150, 203, 260):
         page.locator(".plot .u-over").first.hover(position={"x": x, "y": 30})
