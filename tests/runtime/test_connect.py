@@ -23,7 +23,7 @@ from pollux.runtime.connect.files import ReplayConnector
 from pollux.runtime.connect.http import HttpConnector
 from pollux.runtime.connect.make import make_connector, sites_of
 from pollux.runtime.connect.memory import MemoryConnector
-from pollux.runtime.connect.mqtt import MqttConnector, read_url
+from pollux.runtime.connect.mqtt import MqttConnector, dial, read_url
 from pollux.runtime.connect.records import RecordFormat, first_time
 from pollux.runtime.connect.wire import Message
 from pollux.runtime.intake import Delivery, Intake, TagTable, replay
@@ -306,7 +306,7 @@ async def embedded(port=0, accounts=()):
 
 async def exchange(d, url, port, **options):
     """Readings in all forms arrive; an order leaves and its answer comes back; rubbish is quarantined."""
-    link = MqttConnector("plant", url, ["site"], **options.pop("pollux", {}))
+    link = MqttConnector("plant", dial(url, **options.pop("pollux", {})), ["site"])
     with pytest.raises(ConnectorError, match="must be connected"):
         await link.send(ORDER)
     async with running(link, d.intake), aiomqtt.Client("127.0.0.1", port, **options) as plant:
@@ -399,7 +399,7 @@ def test_a_lost_broker_is_found_again(tmp_path):
         async with desk(tmp_path / "s.db") as d:
             async with embedded() as broker:
                 port = broker.port
-                link = MqttConnector("plant", broker.url, ["site"])
+                link = MqttConnector("plant", dial(broker.url), ["site"])
                 task = asyncio.create_task(link.run(d.intake))
                 await until(lambda: link.state is ConnectorState.CONNECTED)
             await until(lambda: link.state is ConnectorState.WAITING)
@@ -437,7 +437,7 @@ class FullDisk:
 def test_a_full_disk_stops_acknowledging_and_not_the_connector():
     async def scenario():
         async with embedded() as broker:
-            sink, link = FullDisk(), MqttConnector("plant", broker.url, ["site"])
+            sink, link = FullDisk(), MqttConnector("plant", dial(broker.url), ["site"])
             async with running(link, sink), aiomqtt.Client("127.0.0.1", broker.port) as plant:
                 await plant.publish("pollux/site/a", json.dumps({"t": 5, "v": 1.0}), qos=1)
                 await until(lambda: sink.calls >= 2)
@@ -490,7 +490,7 @@ def test_what_was_not_durable_is_sent_again_by_mosquitto(tmp_path):
     async def scenario():
         async with mosquitto(tmp_path) as port:
             url = f"mqtt://127.0.0.1:{port}"
-            sink, link = FullDisk(), MqttConnector("plant", url, ["site"], persistent=True)
+            sink, link = FullDisk(), MqttConnector("plant", dial(url), ["site"], persistent=True)
             async with running(link, sink), aiomqtt.Client("127.0.0.1", port) as plant:
                 for i in range(15):
                     await plant.publish("pollux/site/a", json.dumps({"t": i, "v": 1.0}), qos=1)
@@ -498,13 +498,13 @@ def test_what_was_not_durable_is_sent_again_by_mosquitto(tmp_path):
             assert sink.taken == []
             async with (
                 desk(tmp_path / "s.db") as d,
-                running(MqttConnector("plant", url, ["site"], persistent=True), d.intake),
+                running(MqttConnector("plant", dial(url), ["site"], persistent=True), d.intake),
             ):
                 await until(lambda: len(d.rows) >= 15)
                 assert sorted({row[2] for row in d.rows}) == [float(i) for i in range(15)]
             async with (
                 desk(tmp_path / "t.db") as d,
-                running(MqttConnector("plant", url, ["site"], persistent=True), d.intake),
+                running(MqttConnector("plant", dial(url), ["site"], persistent=True), d.intake),
             ):
                 await asyncio.sleep(0.3)
                 assert d.rows == []  # acknowledged after the commit: not sent a third time

@@ -26,8 +26,12 @@ FILE = "pollux.toml"
 KINDS = ("mqtt", "http", "replay", "memory")
 FREE_TABLES = ("policy", "mirror", "detect", "forecast", "plan", "live")
 TEXT, NUMBER = (str,), (int, float)
+TLS = {"ca": TEXT, "certificate": TEXT, "key": TEXT, "key_password_env": TEXT}
 SETTINGS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
-    "mqtt": {"url": TEXT, "client_id": TEXT, "persistent": (bool,), "prefix": TEXT, "port": (int,)},
+    "mqtt": {
+        "url": TEXT, "client_id": TEXT, "persistent": (bool,), "prefix": TEXT, "port": (int,), "protocol": TEXT,
+        "keepalive": NUMBER, "password_env": TEXT, **TLS,
+    },
     "http": {"site": TEXT},
     "memory": {},
     "replay": {

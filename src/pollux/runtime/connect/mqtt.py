@@ -1,39 +1,46 @@
-"""MQTT through aiomqtt: readings in, orders out, QoS 1, acknowledged to the broker after the commit.
+"""MQTT 3.1.1 and 5: readings in, orders out, QoS 1, acknowledged to the broker after the commit.
 
-paho acknowledges a message when it has been taken from the socket; that is switched off here (`manual_ack_set`), so a
-reading that was not yet durable when Pollux died is sent again by the broker, if the session is kept
-(`persistent = true` and a broker that stores it).
+A reading that was not yet durable when Pollux died is sent again by the broker, if the session is kept
+(`persistent = true` and a broker that stores it). While the store is slow, nothing more is read from the socket.
 """
 
-import asyncio
 import os
+import ssl
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-import aiomqtt
-
-from pollux.core.errors import FencedError, MessageError, StoreError, WiringError
-from pollux.core.time import rng
+from pollux.core.errors import MessageError, WiringError
 from pollux.runtime.clock import token
 from pollux.runtime.connect.base import ConnectorError, ConnectorState, Counters, Order, Sink, Unread
+from pollux.runtime.connect.line import Line
+from pollux.runtime.connect.mqtt_link import ROOM, MqttLink, MqttLost
+from pollux.runtime.connect.mqtt_packets import ProtocolError, Publication, Version, Will
 from pollux.runtime.connect.orders import fault_packet, order_packet, parse_ack
 from pollux.runtime.connect.wire import Message, parse_mqtt
 from pollux.runtime.wiring import RESERVED
 
-BATCH = 512
+BATCH = 2048
 """Packets of one commit: those that have come while the last commit was under way."""
 
-QUEUE = 20_000
-"""Packets that wait in memory; what comes beyond is dropped without an acknowledgement, so that a broker that keeps
-the session sends it again after a reconnect."""
-
 PASSWORD = "POLLUX_MQTT_PASSWORD"
-"""Environment variable with the password: it stands in no file."""
+"""Environment variable with the password where the wiring names no other: it stands in no file."""
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
-"""Back-off after a lost connection, s: doubled each time, with jitter."""
+
+@dataclass(frozen=True)
+class Broker:
+    """How a broker is reached."""
+
+    host: str
+    port: int
+    user: str | None = None
+    password: str | None = None
+    tls: ssl.SSLContext | None = None
+    version: Version = Version.V311
+    keepalive: float = 15.0
+    """Seconds; a broker that is silent for 1.5 of them is given up."""
+    room: int = ROOM
+    """Bytes that may wait in memory."""
 
 
 class MqttConnector:
@@ -42,48 +49,42 @@ class MqttConnector:
     def __init__(
         self,
         name: str,
-        url: str,
+        broker: Broker,
         sites: Sequence[str],
         *,
-        password: str | None = None,
         client_id: str | None = None,
         persistent: bool = False,
         prefix: str = "pollux",
     ):
-        self.name, self.sites, self.prefix = name, tuple(sites), prefix
-        self.url = url
-        self._host, self._port, self._user, self._tls = read_url(url)
-        self._password = password if password is not None else os.environ.get(PASSWORD)
+        self.name, self.sites, self.prefix, self.broker = name, tuple(sites), prefix, broker
         own = "-".join(("pollux", name, *self.sites)) if persistent else f"pollux-{name}-{token(6)}"
         self._client_id, self._persistent = client_id or own, persistent  # two clients of one id push each other out
-        self.state = ConnectorState.IDLE
-        self.counters = Counters()
-        self.problem = ""
-        """Why the last connection was lost."""
-        self._client: aiomqtt.Client | None = None
-        self._jitter = rng(0, *name.encode())
+        self._line = Line(name, f"the broker at {broker.host}:{broker.port}")
+        self._link: MqttLink | None = None
+
+    @property
+    def state(self) -> ConnectorState:
+        """Where it stands now."""
+        return self._line.state
+
+    @property
+    def counters(self) -> Counters:
+        """What it did since its start."""
+        return self._line.counters
+
+    @property
+    def problem(self) -> str:
+        """Why the last connection was lost, or why nothing is acknowledged."""
+        return self._line.problem
+
+    @property
+    def waiting(self) -> int:
+        """Packets that wait in memory."""
+        return self._link.waiting if self._link is not None else 0
 
     async def run(self, sink: Sink) -> None:
         """Deliver until cancelled; after a lost connection try again, waiting longer each time."""
-        pause = FIRST_PAUSE
-        try:
-            while True:
-                self.state = ConnectorState.CONNECTING
-                try:
-                    async with self._connection() as client:
-                        client._client.manual_ack_set(True)  # aiomqtt has no option for it
-                        for site in self.sites:
-                            await client.subscribe([(f"{self.prefix}/{site}", 1), (f"{self.prefix}/{site}/+", 1)])
-                        self._client, self.state, pause = client, ConnectorState.CONNECTED, FIRST_PAUSE
-                        await self._deliver(client, sink)
-                except aiomqtt.MqttError as error:
-                    self.problem = str(error)
-                self._client, self.state = None, ConnectorState.WAITING
-                self.counters.reconnects += 1
-                await asyncio.sleep(pause * self._jitter.uniform(0.7, 1.3))
-                pause = min(2 * pause, LONGEST_PAUSE)
-        finally:
-            self._client, self.state = None, ConnectorState.ENDED
+        await self._line.keep(lambda: self._connected(sink), (MqttLost,))
 
     async def send(self, order: Order) -> None:
         """Publish an order (QoS 1) and wait until the broker has it."""
@@ -93,83 +94,77 @@ class MqttConnector:
         """Publish a fault for a demo plant."""
         await self._publish(*fault_packet(site, kind, where, size, duration, self.prefix))
 
-    def _connection(self) -> aiomqtt.Client:
-        return aiomqtt.Client(
-            self._host,
-            self._port,
-            username=self._user,
-            password=self._password if self._user else None,
-            identifier=self._client_id,
-            clean_session=not self._persistent,
-            max_queued_incoming_messages=QUEUE,
-            tls_params=aiomqtt.TLSParameters() if self._tls else None,
-            timeout=10.0,
-        )
+    async def _connected(self, sink: Sink) -> None:
+        link = MqttLink(version=self.broker.version, keepalive=self.broker.keepalive, room=self.broker.room)
+        try:
+            await open_link(link, self.broker, self._client_id, clean=not self._persistent)
+            for site in self.sites:
+                await link.subscribe([f"{self.prefix}/{site}", f"{self.prefix}/{site}/+"])
+            self._link = link
+            self._line.up()
+            while True:
+                packets = await link.take(BATCH)
+                messages, unread = await self._read(packets, sink)
+                if messages or unread:
+                    await self._line.deliver(sink, messages, unread)
+                link.acknowledge(p.mid for p in packets if p.qos)
+        finally:
+            self._link = None
+            await link.close()
 
-    async def _deliver(self, client: aiomqtt.Client, sink: Sink) -> None:
-        """Commit what has come, acknowledge it, and go on; ends with `MqttError` when the connection is lost."""
-        queue = client._queue
-        async for packet in client.messages:
-            packets = [packet]
-            while len(packets) < BATCH:
-                with suppress(asyncio.QueueEmpty):
-                    packets.append(queue.get_nowait())
-                    continue
-                break
-            messages, unread = await self._read(packets, sink)
-            if messages or unread:
-                await self._durable(sink, messages, unread)
-            for taken in packets:
-                if taken.qos:
-                    client._client.ack(taken.mid, taken.qos)
-
-    async def _durable(self, sink: Sink, messages: Sequence[Message], unread: Sequence[Unread]) -> None:
-        """Hand over until it is durable: a full disk stops the acknowledgements, not the connector."""
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                await sink.readings(messages, unread)
-                self.problem = ""
-                return
-            except FencedError:
-                raise
-            except StoreError as error:
-                self.problem = str(error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-
-    async def _read(self, packets: Sequence[aiomqtt.Message], sink: Sink) -> tuple[list[Message], list[Unread]]:
+    async def _read(self, packets: Sequence[Publication], sink: Sink) -> tuple[list[Message], list[Unread]]:
         messages: list[Message] = []
         unread: list[Unread] = []
         for packet in packets:
-            topic, payload = packet.topic.value, _bytes(packet.payload)
-            parts = topic.split("/")
-            self.counters.received += 1
+            topic, payload = packet.topic, packet.payload
             try:
+                parts = topic.split("/")
                 if len(parts) == 3 and parts[2] in RESERVED:
                     if parts[2] == "ack":
                         await sink.acknowledged(parse_ack(parts[1], payload))
                     continue
                 messages += parse_mqtt(self.name, topic, payload, self.prefix)
             except MessageError as error:
-                self.counters.unread += 1
                 unread.append(Unread(self.name, topic, payload, error))
         return messages, unread
 
     async def _publish(self, topic: str, payload: bytes) -> None:
-        client = self._client
-        if client is None:
-            raise ConnectorError(
-                f"Connector {self.name!r} must be connected to send: it is {self.state}"
-                f"{f' ({self.problem})' if self.problem else ''}. Check the broker at {self._host}:{self._port}."
-            )
-        try:
-            await client.publish(topic, payload, qos=1, timeout=5.0)
-        except aiomqtt.MqttError as error:
-            raise ConnectorError(
-                f"An order must reach the broker: {topic!r} did not ({error}). Its state is unknown; check the plant."
-            ) from error
-        self.counters.sent += 1
+        link = self._link
+        if link is None:
+            self._line.need_up()
+        else:
+            try:
+                await link.publish(topic, payload)
+            except (MqttLost, TimeoutError, ProtocolError) as error:
+                raise ConnectorError(
+                    f"An order must reach the broker: {topic!r} did not ({error or 'no answer'}). "
+                    "Its state is unknown; check the plant."
+                ) from error
+            self.counters.sent += 1
+
+
+def dial(
+    url: str,
+    *,
+    password: str | None = None,
+    tls: ssl.SSLContext | None = None,
+    version: Version = Version.V311,
+    keepalive: float = 15.0,
+) -> Broker:
+    """The broker of a URL; without `password` the environment's. Raises `WiringError`."""
+    host, port, user, encrypted = read_url(url)
+    if encrypted and tls is None:
+        tls = ssl.create_default_context()
+    word = password if password is not None else os.environ.get(PASSWORD)
+    return Broker(host, port, user, word, tls if encrypted else None, version, keepalive)
+
+
+async def open_link(link: MqttLink, broker: Broker, client_id: str, *, clean: bool, will: Will | None = None) -> None:
+    """Open a link to a broker. Raises `MqttLost`."""
+    await link.open(
+        broker.host, broker.port, client_id=client_id, clean=clean, user=broker.user,
+        password=broker.password if broker.user else None, tls=broker.tls, will=will,
+    )  # fmt: skip
 
 
 def read_url(url: str) -> tuple[str, int, str | None, bool]:
@@ -188,7 +183,3 @@ def read_url(url: str) -> tuple[str, int, str | None, bool]:
         )
     tls = parts.scheme == "mqtts"
     return parts.hostname, port or (8883 if tls else 1883), unquote(parts.username) if parts.username else None, tls
-
-
-def _bytes(payload: Any) -> bytes:
-    return bytes(payload) if isinstance(payload, bytes | bytearray) else str(payload or "").encode()
