@@ -17,11 +17,11 @@ import numpy as np
 from jaxtyping import Float
 
 from pollux.core.errors import DefinitionError
-from pollux.core.priors import LogNormal
-from pollux.core.time import rng
 from pollux.core.twin import Twin
 from pollux.model.backend import Backend, Program, Xla
 from pollux.model.integrate import OUTCOMES, Info, Method, Outcome, add, code_of, flow_of
+from pollux.model.members import Widened, draw_parameters, widened
+from pollux.model.random import Stream, normal
 from pollux.model.record import as_inputs
 from pollux.model.simulate import DEFAULT_METHOD, as_state
 from pollux.model.statespace import StateSpace, System, flatten
@@ -94,9 +94,10 @@ def rollout(
     t, U = as_inputs(space, inputs, times)
     ensemble = isinstance(x0, np.ndarray) and x0.ndim == 2
     n_members = x0.shape[-1] if ensemble else samples
+    engine = backend or Xla()
     p = parameters
     if isinstance(p, str):
-        p = sample_prior(space, n_members, seed) if p == "prior" else np.tile(space.p0[:, None], n_members)
+        p = sample_prior(space, n_members, seed, engine) if p == "prior" else np.tile(space.p0[:, None], n_members)
     elif not ensemble:
         n_members = np.shape(p)[-1]
     X0 = np.asarray(x0, np.float64) if ensemble else np.tile(as_state(space, twin, x0)[:, None], n_members)
@@ -107,47 +108,54 @@ def rollout(
         )
     low, high = space.bounds("x")
     sd = np.sqrt(space.Q) if process_noise else np.zeros(len(space.x))
-    kernel = (backend or Xla()).fleet(rollout_program(space.system, method))
-    X, Y, G, code = kernel(t, U, X0, p, sd, low, high, np.int64(seed), np.arange(n_members))
+    kernel = engine.fleet(rollout_program(space.system, method))
+    dt = np.append(np.diff(t), 0.0)
+    X, Y, G, code = kernel(t, dt, U, X0, p, sd, low, high, np.int64(seed), np.arange(n_members))
     return Ensemble(space, t, U, X, Y, G, p, tuple(OUTCOMES[int(c)] for c in code))
 
 
-def sample_prior(space: StateSpace, samples: int, seed: int) -> Float[np.ndarray, "k N"]:
+def sample_prior(space: StateSpace, samples: int, seed: int, backend: Backend) -> Float[np.ndarray, "k N"]:
     """Parameter vectors drawn from the priors, clipped to their bounds; those without a prior stay as they are."""
-    low, high = space.bounds("p")
-    out = np.tile(space.p0[:, None], samples)
-    for i, c in enumerate(space.p):
-        if c.prior is not None:
-            z = rng(seed, 1, i).standard_normal(samples) * c.prior.sd
-            out[i] = c.start * np.exp(z) if isinstance(c.prior, LogNormal) else c.start + z
-    return np.clip(out, low[:, None], high[:, None])
+    wide = widened(space)
+    if not wide.index:
+        return np.tile(space.p0[:, None], samples)
+    return backend.fleet(_prior_program(wide))(space.p0, wide.widths, np.int64(seed), np.arange(samples))[0]
+
+
+def _prior_program(wide: Widened) -> Program:
+    """Per-member program (p, widths, seed, member) -> p."""
+
+    def fn(p, widths, seed, member):
+        return (draw_parameters(wide, p, widths, seed, Stream.ROLLOUT_PARAMETERS, member),)
+
+    return Program("prior", wide, fn, (False, False, False, True))
 
 
 @lru_cache(maxsize=256)
 def rollout_program(system: System, method: Method) -> Program:
-    """Per-member program (times, U, x0, p, sd (n,), low, high, seed, member) -> (X, Y, G, code)."""
+    """Per-member program (times, dt, U, x0, p, sd (n,), low, high, seed, member) -> (X, Y, G, code).
+
+    `dt` holds the intervals and a last 0, over which nothing moves.
+    """
     flow = flow_of(system, method)
     n = len(system.x_names)
 
-    def fn(times, U, x0, p, sd, low, high, seed, member):
-        key = jax.random.fold_in(jax.random.key(seed), member)
-
+    def fn(times, dt, U, x0, p, sd, low, high, seed, member):
         def step(carry, interval):
-            x, info = carry
-            k, t, dt, u = interval
+            k, x, info = carry
+            t, dt, u = interval
+            seen = x, system.h(t, x, u, p), system.margins(t, x, u, p)
             new, spent = flow(t, dt, x, u, p)
-            noise = jnp.sqrt(dt) * sd * jax.random.normal(jax.random.fold_in(key, k), (n,), jnp.float64)
+            noise = jnp.sqrt(dt) * sd * normal(seed, Stream.ROLLOUT_NOISE, member, k, n)
             kept = jnp.clip(new + noise, jnp.minimum(low, new), jnp.maximum(high, new))
             new = jnp.where(sd > 0, kept, new)
-            return (new, add(info, spent)), new
+            alive = dt > 0
+            info = Info(*(jnp.where(alive, a, b) for a, b in zip(add(info, spent), info, strict=True)))
+            return (k + 1, jnp.where(alive, new, x), info), seen
 
-        start = (x0, Info(jnp.int32(0), jnp.int32(0), code_of(x0)))
-        steps = (jnp.arange(times.shape[0] - 1), times[:-1], jnp.diff(times), U[:-1])
-        (_, info), X = jax.lax.scan(step, start, steps)
-        X = jnp.concatenate([x0[None], X])
-        Y = jax.vmap(system.h, (0, 0, 0, None))(times, X, U, p)
-        G = jax.vmap(system.margins, (0, 0, 0, None))(times, X, U, p)
+        start = (jnp.int32(0), x0, Info(jnp.int32(0), jnp.int32(0), code_of(x0)))
+        (_, _, info), (X, Y, G) = jax.lax.scan(step, start, (times, dt, U))
         return X, Y, G, info.code
 
-    fleet = (False, False, True, True, False, False, False, False, True)
+    fleet = (False, False, False, True, True, False, False, False, False, True)
     return Program("rollout", (system, method), fn, fleet)

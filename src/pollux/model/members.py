@@ -1,0 +1,67 @@
+"""The members of an ensemble: first states from a belief and parameters from their priors, each by its own counter.
+
+    x_i = clip(m + L z_i),   L L' = P        theta_ij = theta_j exp(s sd_j z_ij)  or  theta_j + s sd_j z_ij
+
+for a log-normal and a normal prior, `s` being the share of the prior's width that is used. Functions of one member,
+to be called inside a program whose fleet axis is the ensemble; a larger ensemble contains the smaller one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from pollux.core.priors import LogNormal
+from pollux.model.random import normal
+from pollux.model.statespace import StateSpace
+
+
+@dataclass(frozen=True)
+class Widened:
+    """Parameters that differ between members. Compared by structure: which they are, and which are log-normal."""
+
+    index: tuple[int, ...]
+    log: tuple[bool, ...]
+    widths: Float[np.ndarray, "3 w"] = field(compare=False, repr=False)
+    """Rows: standard deviation (of the logarithm where `log`), lowest, highest."""
+
+
+def widened(space: StateSpace, *, share: float = 1.0, known: Iterable[str] = ()) -> Widened:
+    """Parameters with a prior, `share` times as wide; `known` ones, as those tracked in a belief, are left out.
+
+    A share of 0 widens none.
+    """
+    left_out = frozenset(known)
+    chosen = [
+        (i, c.prior, c) for i, c in enumerate(space.p) if share > 0 and c.prior is not None and c.name not in left_out
+    ]
+    return Widened(
+        tuple(i for i, _, _ in chosen),
+        tuple(isinstance(prior, LogNormal) for _, prior, _ in chosen),
+        np.array([[share * prior.sd, c.low, c.high] for _, prior, c in chosen]).reshape(-1, 3).T.copy(),
+    )
+
+
+def draw_parameters(wide: Widened, p: Array, widths: Any, seed: Any, stream: int, member: Any) -> Array:
+    """Parameters (k,) of one member, clipped to their bounds; those that are not widened stay as they are."""
+    sd, low, high = widths
+    z = sd * normal(seed, stream, member, 0, len(wide.index))
+    for j, (i, log) in enumerate(zip(wide.index, wide.log, strict=True)):
+        value = p[i] * jnp.exp(z[j]) if log else p[i] + z[j]
+        p = p.at[i].set(jnp.clip(value, low[j], high[j]))
+    return p
+
+
+def draw_state(mean: Array, root: Array, low: Array, high: Array, seed: Any, stream: int, member: Any) -> Array:
+    """State (n,) of one member of a belief N(mean, root root'), clipped to its bounds."""
+    return jnp.clip(mean + root @ normal(seed, stream, member, 0, mean.shape[0]), low, high)
+
+
+def root_of(cov: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    """A root L of a covariance, L L' = cov, singular or not; on the host, once for an ensemble."""
+    values, vectors = np.linalg.eigh(0.5 * (cov + cov.T))
+    return vectors * np.sqrt(np.maximum(values, 0.0))
