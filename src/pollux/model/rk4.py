@@ -11,10 +11,9 @@ from functools import lru_cache
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
-from pollux.model.integrate import Flow, Info, code_of
+from pollux.model.integrate import March, memoryless
 from pollux.model.statespace import StateFn, System
 
 
@@ -28,15 +27,9 @@ class RK4:
         if self.substeps < 1:
             raise ValueError(f"`RK4` needs at least one substep, received {self.substeps!r}")
 
-    def flow(self, system: System) -> Flow:
-        """The flow of a continuous system over one interval."""
-        steps, advance = self.substeps, rk4(system.f, self.substeps)
-
-        def flow(t, dt, x, u, p):
-            end = advance(t, dt, x, u, p)
-            return end, Info(jnp.int32(steps), jnp.int32(0), code_of(end))
-
-        return flow
+    def march(self, system: System) -> March:
+        """The method at work on a continuous system."""
+        return memoryless(rk4(system.f, self.substeps), self.substeps)
 
 
 def rk4(f: StateFn, substeps: int) -> Callable[[Any, Any, Array, Array, Array], Array]:

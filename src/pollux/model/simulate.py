@@ -9,7 +9,7 @@ import numpy as np
 from pollux.core.errors import DefinitionError, NumericalError
 from pollux.core.twin import Signals, Twin
 from pollux.model.backend import Backend, Program, Xla
-from pollux.model.integrate import OUTCOMES, Method, Outcome, trajectory
+from pollux.model.integrate import OUTCOMES, Method, Outcome, readings
 from pollux.model.record import as_inputs
 from pollux.model.results import Run, Stats
 from pollux.model.rk4 import RK4
@@ -55,6 +55,7 @@ def failure(run: Run) -> str:
     when = f"after t = {run.t[max(int(np.argmax(lost)) - 1, 0)]:g} s" if lost.any() else "within the horizon"
     way = {
         Outcome.MAX_STEPS: "use `Stiff()`, raise `max_steps`, or loosen `rtol`",
+        Outcome.STEP_SIZE: "use `Stiff()`, loosen `rtol`, or check the dynamics for a jump or a singularity there",
         Outcome.DIVERGED: "use `Adaptive()` or `Stiff()`, or check inputs and start against the limits of the model",
     }.get(run.outcome, "check the dynamics near that state")
     return f"Simulation of `{run.space.system.name}` by {run.method}: {run.outcome.value} {when}; {way}"
@@ -85,12 +86,10 @@ def as_state(space: StateSpace, twin: Twin, x0: Any) -> np.ndarray:
 @lru_cache(maxsize=256)
 def simulation(system: System, method: Method) -> Program:
     """Per-twin program (times (T,), U (T, m), x0, p) -> (X, Y, G, steps, rejected, code)."""
-    run = trajectory(system, method)
+    read = readings(system, method, lambda t, x, u, p: (x, system.h(t, x, u, p), system.margins(t, x, u, p)))
 
     def fn(times, U, x0, p):
-        X, info = run(times, U, x0, p)
-        Y = jax.vmap(system.h, (0, 0, 0, None))(times, X, U, p)
-        G = jax.vmap(system.margins, (0, 0, 0, None))(times, X, U, p)
+        (X, Y, G), info = read(times, U, x0, p)
         return X, Y, G, *info
 
     return Program("simulate", (system, method), fn, (False, False, True, True))

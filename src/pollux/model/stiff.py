@@ -1,14 +1,12 @@
-"""Implicit Runge-Kutta with step-size control: Kvaerno 5(4), L-stable, for stiff twins.
-
-Source: Kværnø, Singly diagonally implicit Runge-Kutta methods with an explicit first stage, BIT 44 (2004). Through
-Diffrax.
-"""
+"""Linearly implicit Runge-Kutta with step-size control: Rodas5P, L-stable, for stiff twins."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-from pollux.model._diffrax import diffrax_flow
-from pollux.model.integrate import Flow
+from pollux.model.control import Tolerance
+from pollux.model.embedded import march
+from pollux.model.integrate import March
+from pollux.model.rodas5p import RODAS5P
 from pollux.model.statespace import System
 
 
@@ -24,10 +22,6 @@ class Stiff:
     max_steps: int = 10_000
     gradient: Literal["forward", "reverse"] = "forward"
 
-    def flow(self, system: System) -> Flow:
-        """The flow of a continuous system over one interval."""
-        import diffrax
-
-        # Söderlind's PI coefficients: fewer rejections than pure integral control on stiff problems
-        controller = diffrax.PIDController(self.rtol, self.atol, pcoeff=0.3, icoeff=0.4)
-        return diffrax_flow(system, diffrax.Kvaerno5(), controller, self.max_steps, self.gradient)
+    def march(self, system: System) -> March:
+        """The method at work on a continuous system."""
+        return march(system, RODAS5P, Tolerance(self.rtol, self.atol), self.max_steps, self.gradient)
