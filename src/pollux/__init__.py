@@ -34,13 +34,17 @@ if TYPE_CHECKING:
     from pollux.intervene.explain import explain as explain
     from pollux.intervene.forecast import build_forecaster as build_forecaster
     from pollux.intervene.mpc import build_mpc as build_mpc
-    from pollux.intervene.mpc_options import ActiveSet as ActiveSet
     from pollux.intervene.mpc_options import InteriorPoint as InteriorPoint
     from pollux.intervene.mpc_options import MpcOptions as MpcOptions
+    from pollux.intervene.mpc_options import Riccati as Riccati
     from pollux.mirror.assimilate import Track as Track
     from pollux.mirror.assimilate import assimilate as assimilate
+    from pollux.mirror.cubature import Cubature as Cubature
     from pollux.mirror.ekf import Ekf as Ekf
     from pollux.mirror.fleet import build_fleet as build_fleet
+    from pollux.mirror.iterated_ekf import IteratedEkf as IteratedEkf
+    from pollux.mirror.square_root_ekf import SquareRootEkf as SquareRootEkf
+    from pollux.mirror.square_root_ukf import SquareRootUkf as SquareRootUkf
     from pollux.mirror.tune import Noise as Noise
     from pollux.mirror.tune import tune as tune
     from pollux.mirror.ukf import Ukf as Ukf
@@ -85,7 +89,7 @@ _HOMES = {
     "assimilate": "mirror.assimilate",
     "build_detector": "intervene.detect",
     "build_forecaster": "intervene.forecast",
-    "ActiveSet": "intervene.mpc_options",
+    "Riccati": "intervene.mpc_options",
     "InteriorPoint": "intervene.mpc_options",
     "build_planner": "intervene.decide",
     "what_if": "intervene.decide",
@@ -95,7 +99,11 @@ _HOMES = {
     "Explanation": "intervene.explain",
     "build_mpc": "intervene.mpc",
     "MpcOptions": "intervene.mpc_options",
+    "Cubature": "mirror.cubature",
     "Ekf": "mirror.ekf",
+    "IteratedEkf": "mirror.iterated_ekf",
+    "SquareRootEkf": "mirror.square_root_ekf",
+    "SquareRootUkf": "mirror.square_root_ukf",
     "Ukf": "mirror.ukf",
     "build_fleet": "mirror.fleet",
     "build_mirror": "mirror.update",

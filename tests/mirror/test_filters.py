@@ -8,12 +8,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pollux import Ekf, Readings, Record, Ukf, assimilate, build_fleet, build_mirror, flatten
+from pollux import (
+    Cubature,
+    Ekf,
+    IteratedEkf,
+    Readings,
+    Record,
+    SquareRootEkf,
+    SquareRootUkf,
+    Ukf,
+    assimilate,
+    build_fleet,
+    build_mirror,
+    flatten,
+)
 from pollux.mirror.scan import compiled
 from pollux.mirror.update import threshold
 from pollux.model.gaussian import SEQUENTIAL, correct, propagate
 
-METHODS = [Ekf(), Ukf()]
+METHODS = [Ekf(), Ukf(), SquareRootEkf(), SquareRootUkf(), Cubature(), IteratedEkf()]
 
 
 def cart_record(T=120, seed=1):
@@ -21,7 +34,7 @@ def cart_record(T=120, seed=1):
     return Record(np.arange(T, dtype=float), u, y, ("a",), ("place", "speed"))
 
 
-@pytest.mark.parametrize("method", METHODS, ids=["ekf", "ukf"])
+@pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_linear_twin_equals_the_textbook(method):
     record = cart_record()
     track = assimilate(plants.Cart(), record, method=method, gate=0.0)
@@ -31,7 +44,7 @@ def test_linear_twin_equals_the_textbook(method):
     np.testing.assert_allclose(track.loglik, logs, atol=1e-9)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=["ekf", "ukf"])
+@pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_fold_over_readings_equals_the_scan(method):
     record = cart_record(30)
     track = assimilate(plants.Cart(), record, method=method)
@@ -127,7 +140,7 @@ def test_process_noise_is_exact_for_a_random_walk_and_of_third_order_else():
     assert 2.7 < order < 3.3
 
 
-@pytest.mark.parametrize("method", METHODS, ids=["ekf", "ukf"])
+@pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_covariance_stays_positive_definite(method):
     """100,000 steps with a precise sensor, a vague start and no process noise on one state."""
     space = flatten(plants.Cart())
@@ -148,7 +161,7 @@ def test_covariance_stays_positive_definite(method):
     assert (np.abs(correlation) < 1).all()
 
 
-@pytest.mark.parametrize("method", METHODS, ids=["ekf", "ukf"])
+@pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_stated_uncertainty_is_true(method):
     """Over 400 independent carts: coverage of the hidden state and mean NIS."""
     N, T = 400, 25
