@@ -11,7 +11,7 @@ from scipy.optimize import linprog, lsq_linear
 from pollux import Scalar, Signals, Twin, const, var
 from pollux.core.errors import DefinitionError
 from pollux.intervene.mpc import Mpc, build_mpc
-from pollux.intervene.mpc_options import ActiveSet, InteriorPoint, MpcOptions, Outcome
+from pollux.intervene.mpc_options import InteriorPoint, MpcOptions, Outcome, Riccati
 
 HOUR = 3600.0
 
@@ -159,7 +159,7 @@ def test_both_subproblem_solvers_agree():
     x, u, to = np.array([0.0, 0.5]), np.zeros(1), {"place": 1.5}
     one, two = (
         build_mpc(Trolley(), MpcOptions(solver=s, **base)).solve(0.0, x, u, references=to)
-        for s in (ActiveSet(), InteriorPoint())
+        for s in (Riccati(), InteriorPoint())
     )
     assert one.outcome is two.outcome is Outcome.OPTIMAL
     assert one.penalty > 0
@@ -343,7 +343,7 @@ class Runaway(Twin[Cart, Unlimited, Seen]):
         (Runaway(), {"references": {"place": 1.0}}, "finite limits"),
         (Trolley(), {"references": {"plaice": 1.0}}, "plaice"),
         (Trolley(), {"references": {"place": 1.0}, "limit": {"roof": 1.0}}, "roof"),
-        (Trolley(), {"references": {"place": 1.0}, "price": 1.0, "solver": ActiveSet()}, "InteriorPoint"),
+        (Trolley(), {"references": {"place": 1.0}, "price": 1.0, "solver": Riccati()}, "InteriorPoint"),
         (Trolley(), {"references": {"place": 1.0}, "controls": ()}, "an input to decide"),
     ],
 )

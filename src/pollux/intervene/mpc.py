@@ -13,9 +13,10 @@ import numpy as np
 
 from pollux.core.errors import DefinitionError
 from pollux.core.twin import Twin
-from pollux.intervene.mpc_options import ActiveSet, InteriorPoint, MpcOptions, Outcome, Plan, Weight
+from pollux.intervene.mpc_options import InteriorPoint, MpcOptions, Outcome, Plan, Riccati, Weight
 from pollux.intervene.mpc_problem import Shape, Values, inputs
 from pollux.intervene.mpc_sqp import DIVERGED, LIMIT, OPTIMAL, STALLED, sqp
+from pollux.intervene.mpc_stagewise import stagewise
 from pollux.model.backend import Backend, Kernel, Program, Xla
 from pollux.model.statespace import StateSpace, System, flatten
 
@@ -36,7 +37,7 @@ class Mpc:
     space: StateSpace
     options: MpcOptions
     shape: Shape
-    solver: InteriorPoint | ActiveSet
+    solver: InteriorPoint | Riccati
     kernel: Kernel = field(repr=False)
     defaults: Values = field(repr=False)
 
@@ -168,9 +169,9 @@ def build_mpc(twin: Twin | StateSpace, options: MpcOptions, *, backend: Backend 
     limits = (*s.margin_names, *o.bounds, *o.bounds)
     w1, w2 = _each(o.price, limits), _each(o.limit, limits)
     economic = goal or bool(o.worth) or bool(o.floor) or bool(np.any(w1 > 0))
-    solver = o.solver or (InteriorPoint() if economic else ActiveSet())
-    if isinstance(solver, ActiveSet) and (np.any(w1 > 0) or o.floor):
-        raise DefinitionError("`ActiveSet` takes no linear penalty (`price`, `floor`); use `InteriorPoint()`")
+    solver = o.solver or (InteriorPoint() if economic else Riccati())
+    if isinstance(solver, Riccati) and (np.any(w1 > 0) or o.floor):
+        raise DefinitionError("`Riccati` takes no linear penalty (`price`, `floor`); use `InteriorPoint()`")
     weights = np.zeros((o.steps, len(shape.referenced)))
     for column, i in enumerate(shape.referenced):
         weights[:, column] = o.references.get(s.x_names[i], 0.0)
@@ -200,7 +201,10 @@ def build_mpc(twin: Twin | StateSpace, options: MpcOptions, *, backend: Backend 
     def program(*args):
         *values, w, iterations, tolerance = args
         v = Values(*values)
-        found = sqp(shape, v, w, solver, iterations, tolerance)
+        if isinstance(solver, Riccati):
+            found = stagewise(shape, v, w, solver, iterations, tolerance)
+        else:
+            found = sqp(shape, v, w, solver, iterations, tolerance)
         numbers = (found.path.cost, found.path.penalty, found.kkt, found.promised, found.iterations, found.status)
         return (
             inputs(shape, v, found.w),

@@ -18,16 +18,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from pollux.intervene.mpc_active import active_set
 from pollux.intervene.mpc_interior import Qp, interior_point
-from pollux.intervene.mpc_options import ActiveSet, InteriorPoint
+from pollux.intervene.mpc_options import InteriorPoint
 from pollux.intervene.mpc_problem import Local, Path, Shape, Values, localise, roll
 
-_ARMIJO = 1e-4
-_TRIALS = 10
+ARMIJO = 1e-4
+TRIALS = 10
 _KINK = 1e-6
 """A row this close to its limit, relative to what the inputs can do to it, counts as lying on it."""
-OPTIMAL, STALLED, LIMIT, DIVERGED, _RUNNING = range(5)
+OPTIMAL, STALLED, LIMIT, DIVERGED, RUNNING = range(5)
 
 
 class Solution(NamedTuple):
@@ -59,9 +58,7 @@ class _State(NamedTuple):
     status: Array
 
 
-def sqp(
-    shape: Shape, v: Values, w: Array, solver: InteriorPoint | ActiveSet, iterations: Array, tolerance: Array
-) -> Solution:
+def sqp(shape: Shape, v: Values, w: Array, solver: InteriorPoint, iterations: Array, tolerance: Array) -> Solution:
     """Improve the scaled plan `w` (N, c) until the residual is below `tolerance`, at most `iterations` times.
 
     One pass searches along the present direction (at first none), judges where it ends and, unless that ends the
@@ -84,17 +81,17 @@ def sqp(
             _, _, alpha, i, _ = carry
             w = jnp.clip(s.w + alpha * s.d.reshape(s.w.shape), 0.0, 1.0)
             path = roll(shape, v, w)
-            target = s.path.cost - _ARMIJO * alpha * s.promised + noise
+            target = s.path.cost - ARMIJO * alpha * s.promised + noise
             return w, path, 0.5 * alpha, i + 1, path.cost <= jnp.where(first, largest, target)
 
         w, path, _, tries, good = jax.lax.while_loop(
-            lambda c: ~c[4] & (c[3] < _TRIALS), attempt, (s.w, s.path, jnp.asarray(1.0), 0, jnp.asarray(False))
+            lambda c: ~c[4] & (c[3] < TRIALS), attempt, (s.w, s.path, jnp.asarray(1.0), 0, jnp.asarray(False))
         )
         w, path = jax.tree.map(lambda new, old: jnp.where(good, new, old), (w, path), (s.w, s.path))
         change = jnp.where(good & (tries == 1), 0.1, jnp.where(good, 2.0, 30.0))
         damping = jnp.where(first, s.damping, jnp.clip(s.damping * change, 1e-9, 1e3))
         useful = jnp.where(good, s.promised > 10 * noise, damping < 1e2)
-        status = jnp.where(s.iterations >= iterations, LIMIT, _RUNNING)
+        status = jnp.where(s.iterations >= iterations, LIMIT, RUNNING)
         status = jnp.where(first, jnp.where(good, status, DIVERGED), jnp.where(useful, status, STALLED))
         return s._replace(w=w, path=path, damping=damping, status=status)
 
@@ -118,7 +115,7 @@ def sqp(
         H = local.H / sigma + s.damping * jnp.eye(flat.size)
         G, c = local.G / reach[:, None], local.c / reach
         qp = Qp(H, local.g / sigma, G, c, w1 * reach / sigma, w2 * reach**2 / sigma, -flat, 1.0 - flat)
-        d, y = interior_point(qp, solver) if isinstance(solver, InteriorPoint) else active_set(qp, solver)
+        d, y = interior_point(qp, solver)
         d = jnp.clip(d, -flat, 1.0 - flat)
         smooth = local.g @ d + 0.5 * sigma * d @ (H @ d)
         promised = penalty(local.c) - penalty(local.c + local.G @ d) - smooth
@@ -128,7 +125,7 @@ def sqp(
         s = search(s)
         local = localise(shape, v, s.w, s.path, s.y[: N * r].reshape(N, r), s.y[N * r :])
         s = judge(s, local)
-        return jax.lax.cond(s.status == _RUNNING, aim, lambda s, _: s, s, local)
+        return jax.lax.cond(s.status == RUNNING, aim, lambda s, _: s, s, local)
 
     nowhere = jax.tree.map(lambda a: jnp.full(a.shape, jnp.nan), jax.eval_shape(lambda: roll(shape, v, w)))
     start = _State(
@@ -141,9 +138,9 @@ def sqp(
         d=jnp.zeros(w.size),
         promised=jnp.asarray(0.0),
         iterations=jnp.asarray(0),
-        status=jnp.asarray(_RUNNING),
+        status=jnp.asarray(RUNNING),
     )
-    s = jax.lax.while_loop(lambda s: s.status == _RUNNING, body, start)
+    s = jax.lax.while_loop(lambda s: s.status == RUNNING, body, start)
     return Solution(s.w, s.path, s.y, s.reduced.reshape(s.w.shape), s.kkt, s.promised, s.iterations, s.status)
 
 

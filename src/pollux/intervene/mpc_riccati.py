@@ -1,0 +1,211 @@
+"""The linearised problem of `mpc_stages` by a projected semismooth Newton method whose step is a Riccati recursion.
+
+    min_d  sum_k  l_k'z + z'M_k z / 2 + sum_i q_i (miss_i + dx_i,k+1)^2 + rho (change + d_k - d_k-1)^2 / 2
+                  + w2 max(0, -(rows_k + R_k (dx_k+1, d_k)))^2 + damping d_k^2 / 2,
+    dx_k+1 = J_k (dx_k, d_k),   0 <= w + d <= 1
+
+The objective is piecewise quadratic. Backward in time, each pass fixes the inputs that their limits hold and finds
+gains of the minimiser of the present piece; forward, the inputs follow the gains and are clipped, so that later stages
+answer to what earlier ones could not do. A pass in which no input is clipped and no row changes sides is exact. The
+cost of a pass is linear in the horizon; the state of a stage is (x, w of the stage before), for the price of moves.
+
+Source: Tassa, Mansard and Todorov, Control-limited differential dynamic programming, ICRA (2014); Bertsekas, Projected
+Newton methods for optimization problems with simple constraints, SIAM J. Control Optim. 20 (1982); Rao, Wright and
+Rawlings, Application of interior-point methods to model predictive control, JOTA 99 (1998) (the recursion).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from pollux.intervene.mpc_options import Riccati
+from pollux.intervene.mpc_problem import Shape, Values, rows_of
+from pollux.intervene.mpc_stages import Direction, Stages, Verdict, move_weight
+
+_TRIALS = 8
+
+
+class _Point(NamedTuple):
+    """A step of all inputs, what it does to states and rows, and the value of the model there less that of no step."""
+
+    d: Array
+    turn: Array
+    """d less that of the stage before"""
+    before: Array
+    after: Array
+    rows: Array
+    value: Array
+
+
+class _Pass(NamedTuple):
+    point: _Point
+    K: Array
+    damping: Array
+    ok: Array
+    done: Array
+    passes: Array
+
+
+def riccati(
+    shape: Shape, v: Values, s: Stages, verdict: Verdict, damping: Array, method: Riccati, run: Array
+) -> tuple[Direction, Array, Array]:
+    """Direction, the fall of the cost that it promises, and the damping that the curvature needed.
+
+    `damping` is in units of `verdict.sigma`; it grows tenfold whenever the curvature of the free inputs is not
+    positive. Nothing is done unless `run`.
+    """
+    N, c, n = shape.steps, len(shape.controls), v.x.size
+
+    def body(at: _Pass) -> _Pass:
+        k, K, gain, off, ok = _backward(shape, v, s, verdict, at.point, at.damping)
+        done = ok & ((off < method.tolerance) | (gain <= 1e-14 * jnp.abs(at.point.value)))
+
+        def attempt(carry):
+            _, alpha, tries, _, _ = carry
+            alpha = jnp.where((tries == _TRIALS) | ~ok | done, 0.0, alpha)
+            point, smooth = _follow(shape, v, s, verdict, at.point, k, K, alpha, at.damping)
+            better = (point.value < at.point.value) | (alpha == 0.0)
+            return point, 0.25 * alpha, tries + 1, better, smooth & (alpha == 1.0)
+
+        start = (at.point, jnp.ones(()), jnp.asarray(0), jnp.asarray(False), jnp.asarray(False))
+        point, alpha, _, _, exact = jax.lax.while_loop(lambda carry: ~carry[3], attempt, start)
+        done = done | exact | (ok & (alpha == 0.0))
+        return _Pass(point, K, jnp.where(ok, at.damping, 10 * at.damping), ok, done, at.passes + 1)
+
+    nothing = _Point(jnp.zeros((N, c)), jnp.zeros((N, c)), jnp.zeros((N, n)), jnp.zeros((N, n)), s.rows, jnp.zeros(()))
+    start = _Pass(nothing, jnp.zeros((N, c, n + c)), damping, jnp.asarray(True), ~run, jnp.asarray(0))
+    end = jax.lax.while_loop(lambda at: ~at.done & (at.passes < method.iterations), body, start)
+    return Direction(end.point.d, end.point.before, end.K), -end.point.value, end.damping
+
+
+def _backward(shape: Shape, v: Values, s: Stages, verdict: Verdict, at: _Point, damping: Array):
+    """Newton step k (N, c) and gains K (N, c, n + c) of the piece around `at`.
+
+    Also k'Hk, the largest move that the gradient asks for (in units of the range) and whether all curvature of the
+    free inputs is positive. Carried: Hessian V and slope of the value in (dx, d of the stage before) along the Newton
+    step, and the slope along no step, which tells the inputs that their limits hold.
+    """
+    referenced, rows, width = np.asarray(shape.referenced, int), rows_of(shape, v), v.high - v.low
+    controls, n, c = np.asarray(shape.controls, int), v.x.size, len(shape.controls)
+    rho, prox = move_weight(shape, v), damping * verdict.sigma
+
+    def one(carry, given):
+        V, newton, still, gain, off, ok = carry
+        t, held, reference, weight, here, M, d, turn, before, after, lin = given
+
+        def limits(z):
+            return rows(t, z[:n], held.at[controls].set(v.low + z[n:] * width))
+
+        R = jax.jacfwd(limits)(jnp.concatenate([here.after, here.w]))
+        below = jnp.maximum(-lin, 0.0)
+        slope = -(2 * v.w2 * below) @ R
+        slope = slope.at[referenced].add(2 * weight * (here.after[referenced] + after[referenced] - reference))
+        S = V + (R.T * jnp.where(below > 0, 2 * v.w2, 0.0)) @ R
+        S = S.at[referenced, referenced].add(2 * weight)
+        T = jnp.concatenate([here.J, jnp.concatenate([jnp.zeros((c, n)), jnp.eye(c)], axis=1)])
+        Q, q, g = T.T @ S @ T, (newton + slope) @ T, (still + slope) @ T
+        if shape.goal:
+            more = here.slope + M @ jnp.concatenate([before, d])
+            Q, q, g = Q + M, q + more, g + more
+        move = rho * (here.change + turn)
+        pull = move + prox * d
+        q_u, g_u = q[n:] + pull, g[n:] + pull
+        low, high = -here.w, 1.0 - here.w
+        free = ~(((d <= low) & (g_u > 0)) | ((d >= high) & (g_u < 0)))
+        H = Q[n:, n:] + jnp.diag(rho + prox)
+        H = jnp.where(free[:, None] & free[None, :], H, 0.0) + jnp.diag(jnp.where(free, 0.0, 1.0))
+        cross = jnp.concatenate([q_u[:, None], Q[n:, :n], -jnp.diag(rho)], axis=1)
+        L, positive = _factor(H, 1e-14 * verdict.sigma)
+        Y = _solve(L, jnp.where(free[:, None], cross, 0.0))
+        X = _solve_transposed(L, Y)
+        V = jax.scipy.linalg.block_diag(Q[:n, :n], jnp.diag(rho)) - Y[:, 1:].T @ Y[:, 1:]
+        newton = jnp.concatenate([q[:n], -move]) - Y[:, 0] @ Y[:, 1:]
+        still = jnp.concatenate([g[:n], -move])
+        asked = jnp.max(jnp.abs(d - jnp.clip(d - g_u / verdict.sigma, low, high)))
+        carry = (V, newton, still, gain + jnp.sum(Y[:, 0] ** 2), jnp.maximum(off, asked), ok & positive)
+        return carry, (-X[:, 0], -X[:, 1:])
+
+    zero, m = jnp.zeros(()), n + c
+    last = jnp.concatenate([-v.worth, jnp.zeros(c)])
+    start = (jnp.zeros((m, m)), last, last, zero, zero, jnp.asarray(True))
+    given = _given(shape, v, s, verdict, at)
+    (_, _, _, gain, off, ok), (k, K) = jax.lax.scan(one, start, given, reverse=True)
+    return k, K, gain, off, ok
+
+
+def _follow(shape: Shape, v: Values, s: Stages, verdict: Verdict, at: _Point, k, K, alpha: Array, damping: Array):
+    """The point that the gains lead to, and whether the piece of the objective is still that of `at`."""
+    referenced, rows, width = np.asarray(shape.referenced, int), rows_of(shape, v), v.high - v.low
+    controls, n, c = np.asarray(shape.controls, int), v.x.size, len(shape.controls)
+    rho, prox = move_weight(shape, v), damping * verdict.sigma
+
+    def one(carry, given):
+        dx, last, missed, free, value, same = carry
+        (t, held, reference, weight, here, M, d_old, _, before, _, lin_old), k, K = given
+        p = k + K @ free
+        gap = jnp.concatenate([dx - before, missed]) - alpha * free
+        raw = d_old + alpha * p + K @ jnp.where(alpha == 1.0, gap, 0.0)
+        d = jnp.clip(raw, -here.w, 1.0 - here.w)
+        free = jnp.concatenate([here.J @ jnp.concatenate([free[:n], p]), p])
+        after = here.J @ jnp.concatenate([dx, d])
+
+        def limits(z):
+            return rows(t, z[:n], held.at[controls].set(v.low + z[n:] * width))
+
+        _, tangent = jax.jvp(limits, (jnp.concatenate([here.after, here.w]),), (jnp.concatenate([after, d]),))
+        lin = here.rows + tangent
+        below, base = jnp.maximum(-lin, 0.0), jnp.maximum(-here.rows, 0.0)
+        miss, far, turn = here.after[referenced] - reference, after[referenced], d - last
+        value = (
+            value
+            + jnp.sum(v.w2 * (below - base) * (below + base))
+            + jnp.sum(weight * far * (2 * miss + far))
+            + jnp.sum(rho * turn * (here.change + 0.5 * turn))
+            + 0.5 * prox * jnp.sum(d**2)
+        )
+        if shape.goal:
+            z = jnp.concatenate([dx, d])
+            value = value + (here.slope + 0.5 * M @ z) @ z
+        same = same & jnp.all(raw == d) & jnp.all((lin < 0) == (lin_old < 0))
+        return (after, d, d - d_old, free, value, same), (d, turn, dx, after, lin)
+
+    start = (jnp.zeros(n), jnp.zeros(c), jnp.zeros(c), jnp.zeros(n + c), jnp.zeros(()), jnp.asarray(True))
+    (x, *_, value, same), out = jax.lax.scan(one, start, (_given(shape, v, s, verdict, at), k, K))
+    return _Point(*out, value - v.worth @ x), same
+
+
+def _given(shape: Shape, v: Values, s: Stages, verdict: Verdict, at: _Point):
+    """What a stage of either sweep is given; t is the end of its interval."""
+    t = v.t + shape.step * jnp.arange(1.0, shape.steps + 1)
+    stages = s._replace(cost=None, penalty=None)
+    return (t, v.held, v.reference, v.reference_weight, stages, verdict.curvature, *at[:-1])
+
+
+def _factor(H: Array, least: Array) -> tuple[Array, Array]:
+    """Cholesky factor of a small matrix and whether all pivots exceed `least`; others are replaced by 1."""
+    c = len(H)
+    L = [[jnp.zeros(())] * c for _ in range(c)]
+    positive = jnp.asarray(True)
+    for j in range(c):
+        pivot = H[j, j] - sum(L[j][i] ** 2 for i in range(j))
+        positive = positive & (pivot > least)
+        L[j][j] = jnp.sqrt(jnp.where(pivot > least, pivot, 1.0))
+        for i in range(j + 1, c):
+            L[i][j] = (H[i, j] - sum(L[i][m] * L[j][m] for m in range(j))) / L[j][j]
+    return jnp.stack([jnp.stack(row) for row in L]), positive
+
+
+def _solve(L: Array, B: Array) -> Array:
+    """L^-1 B by forward substitution."""
+    rows: list[Array] = []
+    for j in range(len(L)):
+        rows.append((B[j] - sum(L[j, i] * rows[i] for i in range(j))) / L[j, j])
+    return jnp.stack(rows)
+
+
+def _solve_transposed(L: Array, B: Array) -> Array:
+    """L'^-1 B by backward substitution."""
+    return _solve(L[::-1, ::-1].T, B[::-1])[::-1]

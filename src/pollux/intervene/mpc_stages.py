@@ -1,0 +1,162 @@
+"""The optimal control problem of `MpcOptions` stage by stage: nothing in it is larger than one stage.
+
+    min  sum_k l_k(x_k, w_k) + sum_i q_ik (x_i,k+1 - r_ik)^2 + sum_j rho_j (w_jk - w_j,k-1)^2 / 2
+         + sum_i w2_i max(0, -rows_i(x_k+1, w_k))^2 - worth' x_N,      x_k+1 = f_k(x_k, w_k),   0 <= w <= 1
+
+`forward` simulates a plan and linearises it on the way, `judge` runs backward and says how far it is from optimal.
+Both are scans over the horizon with small bodies, so that their cost is linear in it and they compile to short loops.
+
+Source: Bertsekas, Nonlinear Programming (1999), sec. 1.9 (costate); Burke and Ferris, A Gauss-Newton method for convex
+composite optimization, Math. Prog. 71 (1995) (curvature of the rows).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from pollux.intervene.mpc_problem import Shape, Values, rows_of, stage
+
+
+class Stages(NamedTuple):
+    """A plan, simulated and linearised. Every array has the horizon as first axis; z = (x, w) of one stage."""
+
+    w: Array
+    """(N, c)"""
+    change: Array
+    """(N, c) w less that of the stage before"""
+    before: Array
+    """(N, n) states at the beginning of each interval"""
+    after: Array
+    """(N, n) and at its end"""
+    J: Array
+    """(N, n, n + c) d after / dz"""
+    rows: Array
+    """(N, r)"""
+    slope: Array | None
+    """(N, n + c) d goal / dz; None without a goal"""
+    cost: Array
+    penalty: Array
+
+
+class Direction(NamedTuple):
+    """A step of the linearised problem, and how its inputs answer to what the plan did not foresee.
+
+    w = w_old + alpha d + K ((x, w_before) - what alpha d would have led to)
+    """
+
+    d: Array
+    """(N, c)"""
+    before: Array
+    """(N, n) change of the states at the beginning of each interval"""
+    K: Array
+    """(N, c, n + c)"""
+
+
+class Verdict(NamedTuple):
+    """What the optimality conditions say of a plan."""
+
+    reduced: Array
+    """(N, c) d cost / dw"""
+    y: Array
+    """(N, r) multipliers of the rows, 2 w2 v"""
+    curvature: Array | None
+    """(N, n + c, n + c) of the goal, with that of the dynamics if `exact`; None without a goal"""
+    sigma: Array
+    """Scale of the smooth part, see `mpc_sqp`."""
+    kkt: Array
+
+
+def move_weight(shape: Shape, v: Values) -> Array:
+    """rho (c,): second derivative of the price of a move, in scaled inputs."""
+    return 2 * v.rate * (v.high - v.low) ** 2
+
+
+def forward(shape: Shape, v: Values, old: Stages, step: Direction, alpha: Array) -> Stages:
+    """Simulate and linearise the plan that `step` makes of `old`. With `alpha` = 0 that is `old` again."""
+    at, referenced = np.asarray(shape.controls, int), np.asarray(shape.referenced, int)
+    advance, rows, width, n = stage(shape), rows_of(shape, v), v.high - v.low, v.x.size
+    rho = move_weight(shape, v)
+
+    def one(carry, given):
+        x, last, missed, cost, penalty = carry
+        k, held, reference, weight, w_old, x_old, d, dx, K = given
+        t = v.t + shape.step * k
+        planned = w_old + alpha * d
+        w = planned + K @ jnp.concatenate([x - x_old - alpha * dx, missed])
+        w = jnp.clip(jnp.where(jnp.isfinite(w), w, planned), 0.0, 1.0)
+
+        def ahead(z):
+            after, goal = advance(t, z[:n], held.at[at].set(v.low + z[n:] * width), v.p)
+            out = jnp.append(after, goal) if shape.goal else after
+            return out, out
+
+        J, out = jax.jacfwd(ahead, has_aux=True)(jnp.concatenate([x, w]))
+        after, change = out[:n], w - last
+        r = rows(t + shape.step, after, held.at[at].set(v.low + w * width))
+        paid = jnp.sum(v.w2 * jnp.maximum(-r, 0.0) ** 2)
+        cost = cost + jnp.sum(weight * (after[referenced] - reference) ** 2) + 0.5 * jnp.sum(rho * change**2) + paid
+        cost = cost + out[n] if shape.goal else cost
+        slope = J[n] if shape.goal else None
+        return (after, w, w - planned, cost, penalty + paid), (w, change, x, after, J[:n], r, slope)
+
+    zero = jnp.zeros(())
+    start = (v.x, (v.before[at] - v.low) / width, jnp.zeros(len(at)), zero, zero)
+    given = (jnp.arange(shape.steps, dtype=float), v.held, v.reference, v.reference_weight, old.w, old.before, *step)
+    (x, _, _, cost, penalty), out = jax.lax.scan(one, start, given)
+    return Stages(*out, cost - v.worth @ x, penalty)
+
+
+def judge(shape: Shape, v: Values, s: Stages) -> Verdict:
+    """Gradient, multipliers and residual of a plan; the residual is that of `mpc_sqp`.
+
+    Costates of the smooth part and of the penalties run backward apart, and with them the curvature
+    P_k = A' (P_k+1 + 2 q) A + M_k of the smooth part, of which the largest diagonal scales the residual.
+    """
+    at, referenced = np.asarray(shape.controls, int), np.asarray(shape.referenced, int)
+    advance, rows, width, n = stage(shape), rows_of(shape, v), v.high - v.low, v.x.size
+    rho = move_weight(shape, v)
+
+    def one(carry, given):
+        smooth, hard, P, later, moves, sigma = carry
+        k, held, reference, weight, here = given
+        t = v.t + shape.step * k
+
+        def limits(z):
+            return rows(t + shape.step, z[:n], held.at[at].set(v.low + z[n:] * width))
+
+        R = jax.jacfwd(limits)(jnp.concatenate([here.after, here.w]))
+        y = 2 * v.w2 * jnp.maximum(-here.rows, 0.0)
+        smooth = smooth.at[referenced].add(2 * weight * (here.after[referenced] - reference))
+        hard = hard - y @ R[:, :n]
+        P = P.at[referenced, referenced].add(2 * weight)
+        g, h, H = smooth @ here.J, hard @ here.J, here.J.T @ P @ here.J
+        M = None
+        if shape.goal:
+            costate = smooth + hard
+
+            def hamiltonian(z):
+                after, goal = advance(t, z[:n], held.at[at].set(v.low + z[n:] * width), v.p)
+                return goal + costate @ after if shape.exact else goal
+
+            M = jax.hessian(hamiltonian)(jnp.concatenate([here.before, here.w]))
+            g, H = g + here.slope, H + M
+        slope = g[n:] + rho * here.change - later
+        size = jnp.maximum(jnp.max(jnp.abs(slope)), jnp.max(jnp.diagonal(H)[n:] + rho * (1.0 + moves)))
+        carry = (g[:n], h[:n], H[:n, :n], rho * here.change, jnp.ones(()), jnp.maximum(sigma, size))
+        return carry, (slope + h[n:] - y @ R[:, n:], y, M)
+
+    c = len(at)
+    start = (-v.worth, jnp.zeros(n), jnp.zeros((n, n)), jnp.zeros(c), jnp.zeros(()), jnp.asarray(1e-12))
+    series = s._replace(cost=None, penalty=None)
+    given = (jnp.arange(shape.steps, dtype=float), v.held, v.reference, v.reference_weight, series)
+    (*_, sigma), (reduced, y, M) = jax.lax.scan(one, start, given, reverse=True)
+
+    def residual(worst, given):
+        w, slope = given
+        return jnp.maximum(worst, jnp.max(jnp.abs(w - jnp.clip(w - slope / sigma, 0.0, 1.0)))), None
+
+    kkt, _ = jax.lax.scan(residual, jnp.zeros(()), (s.w, reduced))
+    return Verdict(reduced, y, M, sigma, kkt)
