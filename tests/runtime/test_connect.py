@@ -24,7 +24,7 @@ from pollux.runtime.connect.http import HttpConnector
 from pollux.runtime.connect.make import make_connector, sites_of
 from pollux.runtime.connect.memory import MemoryConnector
 from pollux.runtime.connect.mqtt import MqttConnector, dial, read_url
-from pollux.runtime.connect.records import RecordFormat, first_time
+from pollux.runtime.connect.records import RecordFormat
 from pollux.runtime.connect.wire import Message
 from pollux.runtime.intake import Delivery, Intake, TagTable, replay
 from pollux.runtime.store.sqlite import SqliteStore
@@ -186,7 +186,6 @@ def test_a_record_is_replayed_and_resumed(tmp_path, after):
 
     expected = [(0, 1e6, 1.5), (1, 1e6 + 1, 2.5), (0, 1e6 + 3, 3.5), (1, 1e6 + 3, 4.5)]
     assert asyncio.run(scenario()) == [r for r in expected if after is None or r[1] > after]
-    assert first_time(tmp_path / "r.csv", form) == 1e6
 
 
 def test_a_replay_keeps_its_pace(tmp_path, monkeypatch):
@@ -232,16 +231,8 @@ def test_records_in_other_forms(tmp_path):
     assert asyncio.run(rows(tmp_path / "plain.csv", form)) == [(0, 0.0, 2.0), (0, 4.0, 4.0)]
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("t,a\n0,x\n", "row 1, column 'a'"),
-        ("t,a\nnoon,1\n", "row 1 of"),
-        ("q,a\n0,1\n", "has no 't'"),
-        ("", "is empty"),
-    ],
-)
-def test_a_broken_record_is_named(tmp_path, text, words):
+@pytest.mark.parametrize(("text", "words"), [("q,a\n0,1\n", "has no 't'"), ("", "is empty")])
+def test_a_record_that_is_wrong_as_a_whole_is_named(tmp_path, text, words):
     (tmp_path / "r.csv").write_text(text)
 
     async def scenario():
@@ -250,6 +241,29 @@ def test_a_broken_record_is_named(tmp_path, text, words):
 
     with pytest.raises(InputError, match=words):
         asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason", "words"),
+    [
+        ("1,x", "malformed", "row 2, column 'a' of r.csv"),
+        ("noon,1", "time", "row 2 of r.csv"),
+        ("1,inf", "nonfinite", "row 2, column 'a'"),
+        ("nan,1", "time", "row 2 of r.csv"),
+    ],
+)
+def test_a_row_that_is_wrong_goes_to_the_quarantine_and_loses_nothing_else(tmp_path, bad, reason, words):
+    (tmp_path / "r.csv").write_text(f"t,a\n0,1\n{bad}\n2,3\n")
+
+    async def scenario():
+        async with desk(tmp_path / "s.db") as d:
+            await ReplayConnector("plant", [tmp_path / "r.csv"], "site", ManualClock()).run(d.intake)
+            assert d.rows == [("tank", 0, 0.0, 1.0), ("tank", 0, 2.0, 3.0)]
+            kept, counts = d.store.refused()
+            assert counts == {reason: 1}
+            assert words in kept[0].message
+
+    asyncio.run(scenario())
 
 
 def make(kind, settings, folder):

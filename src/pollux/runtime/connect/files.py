@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pollux.core.time import Clock
-from pollux.runtime.connect.base import ConnectorError, ConnectorState, Counters, Order, Sink
+from pollux.runtime.connect.base import ConnectorError, ConnectorState, Counters, Order, Sink, Unread
+from pollux.runtime.connect.line import Line
 from pollux.runtime.connect.records import RecordFormat, read_record
 from pollux.runtime.connect.wire import Message
 
@@ -33,32 +34,41 @@ class ReplayConnector:
         self.name, self.paths, self.site = name, tuple(paths), site
         self.speed = speed
         """Seconds of the record per second of the wall; 0: as fast as possible."""
-        self.state = ConnectorState.IDLE
-        self.counters = Counters()
+        self._line = Line(name, "the record")
         self._clock, self._form, self._after = clock, form or RecordFormat(), after
         self._begin: tuple[float, float] | None = None
 
+    @property
+    def state(self) -> ConnectorState:
+        """Where it stands now."""
+        return self._line.state
+
+    @property
+    def counters(self) -> Counters:
+        """What it did since its start."""
+        return self._line.counters
+
     async def run(self, sink: Sink) -> None:
-        """Replay to the end. Raises `InputError` that names file, row and column."""
-        self.state = ConnectorState.CONNECTED
-        waiting: list[Message] = []
+        """Replay to the end. Raises `InputError` where a whole file is wrong; single rows go to the quarantine."""
+        self._line.up()
+        messages: list[Message] = []
+        unread: list[Unread] = []
         try:
             for path in self.paths:
-                for messages in read_record(path, self._form, self.name, self.site):
-                    fresh = [m for m in messages if self._after is None or m.t > self._after]
-                    if not fresh:
-                        continue
-                    pause = self._pause(fresh[0].t)
-                    if waiting and (pause > 0 or len(waiting) >= BATCH):
-                        await self._deliver(sink, waiting)
-                        waiting = []
+                for entry in read_record(path, self._form, self.name, self.site):
+                    unread += entry.unread
+                    fresh = [m for m in entry.messages if self._after is None or m.t > self._after]
+                    pause = self._pause(fresh[0].t) if fresh else 0.0
+                    if (pause > 0 and (messages or unread)) or len(messages) + len(unread) >= BATCH:
+                        await self._line.deliver(sink, messages, unread)
+                        messages, unread = [], []
                     if pause > 0:
                         await asyncio.sleep(pause)
-                    waiting += fresh
-            if waiting:
-                await self._deliver(sink, waiting)
+                    messages += fresh
+            if messages or unread:
+                await self._line.deliver(sink, messages, unread)
         finally:
-            self.state = ConnectorState.ENDED
+            self._line.state = ConnectorState.ENDED
 
     async def send(self, order: Order) -> None:
         """Refuses."""
@@ -67,10 +77,6 @@ class ReplayConnector:
     async def fault(self, site: str, kind: str, where: str, size: float, duration: float | None) -> None:
         """Refuses."""
         raise ConnectorError(f"A replay takes no orders: the fault {kind!r} cannot be sent to {site!r}.")
-
-    async def _deliver(self, sink: Sink, messages: list[Message]) -> None:
-        self.counters.received += len(messages)
-        await sink.readings(messages)
 
     def _pause(self, t: float) -> float:
         """Seconds to wait until event time `t` is due."""

@@ -1,10 +1,11 @@
 """Push over HTTP: the logic of the endpoint. The server mounts it, checks who calls and limits the size of bodies."""
 
 import asyncio
+from collections.abc import Sequence
 
 from pollux.core.errors import MessageError
 from pollux.runtime.connect.base import ConnectorError, ConnectorState, Counters, Order, Receipt, Sink
-from pollux.runtime.connect.wire import parse_body
+from pollux.runtime.connect.wire import Message, parse_body
 
 
 class HttpConnector:
@@ -17,6 +18,7 @@ class HttpConnector:
         self.state = ConnectorState.IDLE
         self.counters = Counters()
         self._sink: Sink | None = None
+        self._pending: set[asyncio.Future[Receipt]] = set()
 
     async def run(self, sink: Sink) -> None:
         """Be open until cancelled."""
@@ -25,6 +27,8 @@ class HttpConnector:
             await asyncio.Event().wait()
         finally:
             self._sink, self.state = None, ConnectorState.ENDED
+            for delivery in tuple(self._pending):
+                delivery.cancel()
 
     async def receive(self, body: bytes, source: str | None = None) -> Receipt:
         """Take one body; what is counted as accepted is durable.
@@ -43,8 +47,21 @@ class HttpConnector:
             raise
         self.counters.received += len(messages)
         self.counters.unread += len(errors)
-        receipt = await self._sink.readings(messages) if messages else Receipt()
+        receipt = await self._deliver(self._sink, messages) if messages else Receipt()
         return Receipt(receipt.accepted, (*receipt.refused, *(("", e.reason, str(e)) for e in errors)))
+
+    async def _deliver(self, sink: Sink, messages: Sequence[Message]) -> Receipt:
+        """Wait until it is durable; a caller that waits when the connector ends is told so, and repeats."""
+        delivery = asyncio.ensure_future(sink.readings(messages))
+        self._pending.add(delivery)
+        try:
+            return await delivery
+        except asyncio.CancelledError:
+            if self._sink is None and delivery.cancelled():
+                raise ConnectorError(f"Connector {self.name!r} must be open to receive: it ended. Repeat it.") from None
+            raise
+        finally:
+            self._pending.discard(delivery)
 
     async def send(self, order: Order) -> None:
         """Refuses."""

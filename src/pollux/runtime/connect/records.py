@@ -9,15 +9,16 @@ the row number times `step`.
 
 import csv
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pollux.core.errors import InputError, MissingExtraError
-from pollux.runtime.connect.wire import Message
+from pollux.core.errors import InputError, MessageError
+from pollux.core.extras import need
+from pollux.runtime.connect.base import Unread
+from pollux.runtime.connect.wire import Message, refuse
 from pollux.runtime.tables import closest
 
 
@@ -38,8 +39,19 @@ class RecordFormat:
     value: str = "value"
 
 
-def read_record(path: Path, form: RecordFormat, source: str, site: str) -> Iterator[list[Message]]:
-    """The messages of each row. Raises `InputError` that names file, row and column."""
+@dataclass(frozen=True)
+class Entry:
+    """What one row says, and what of it could not be read."""
+
+    messages: tuple[Message, ...] = ()
+    unread: tuple[Unread, ...] = ()
+
+
+def read_record(path: Path, form: RecordFormat, source: str, site: str) -> Iterator[Entry]:
+    """The rows of a record. A cell that is no number and a row without a time are unread, with row and column named.
+
+    Raises `InputError` where the whole file is wrong: missing, empty, not of its kind, without a column that is named.
+    """
     rows = _parquet_rows(path) if path.suffix in (".parquet", ".pq") else _csv_rows(path)
     names = next(rows, None)
     if names is None:
@@ -47,19 +59,51 @@ def read_record(path: Path, form: RecordFormat, source: str, site: str) -> Itera
     where = {name: i for i, name in enumerate(names)}
     column = _column(path, where, form.time) if form.time is not None else None
     if form.layout == "long":
-        tag, value = _column(path, where, form.tag), _column(path, where, form.value)
-        for number, row in enumerate(rows):
-            t = _time(path, number, row, column, form)
-            v = _value(path, number, form.value, row[value])
-            yield [] if v is None else [Message(source, site, str(row[tag]), t, v)]
-        return
-    tags = {_column(path, where, name): tag for name, tag in form.columns.items()} or {
-        i: name for name, i in where.items() if i != column
-    }
+        cells = _long(_column(path, where, form.tag), _column(path, where, form.value), form.value)
+    else:
+        named = {_column(path, where, name): tag for name, tag in form.columns.items()}
+        cells = _wide(named or {i: name for name, i in where.items() if i != column}, names)
     for number, row in enumerate(rows):
+        yield _entry(path, number, row, column, cells(row), form, (source, site))
+
+
+Cells = Callable[[Sequence[Any]], list[tuple[str, str, Any]]]
+"""(tag, column, cell) of a row."""
+
+
+def _long(tag: int, value: int, name: str) -> Cells:
+    return lambda row: [(str(row[tag]), name, row[value])]
+
+
+def _wide(tags: Mapping[int, str], names: Sequence[str]) -> Cells:
+    return lambda row: [(tag, names[i], row[i]) for i, tag in tags.items()]
+
+
+def _entry(
+    path: Path,
+    number: int,
+    row: Sequence[Any],
+    column: int | None,
+    cells: list[tuple[str, str, Any]],
+    form: RecordFormat,
+    origin: tuple[str, str],
+) -> Entry:
+    source, site = origin
+    messages: list[Message] = []
+    unread: list[Unread] = []
+    try:
         t = _time(path, number, row, column, form)
-        values = ((tag, _value(path, number, names[i], row[i])) for i, tag in tags.items())
-        yield [Message(source, site, tag, t, v) for tag, v in values if v is not None]
+    except MessageError as error:
+        return Entry((), (Unread(source, f"{path.name}:{number + 1}", _bytes(row), error),))
+    for tag, name, cell in cells:
+        try:
+            value = _value(path, number, name, cell)
+        except MessageError as error:
+            unread.append(Unread(source, f"{path.name}:{number + 1}:{name}", _bytes(cell), error))
+        else:
+            if value is not None:
+                messages.append(Message(source, site, tag, t, value))
+    return Entry(tuple(messages), tuple(unread))
 
 
 def _csv_rows(path: Path) -> Iterator[Sequence[Any]]:
@@ -78,10 +122,7 @@ def _csv_rows(path: Path) -> Iterator[Sequence[Any]]:
 
 
 def _parquet_rows(path: Path) -> Iterator[Sequence[Any]]:
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "frames") from error
+    parquet = need("pyarrow.parquet", "frames")
     try:
         file = parquet.ParquetFile(path)
         yield file.schema_arrow.names
@@ -112,7 +153,7 @@ def _time(path: Path, number: int, row: Sequence[Any], column: int | None, form:
             return t
     except (ValueError, TypeError, OverflowError):
         pass
-    raise InputError(f"Time is a number of seconds or ISO 8601: row {number + 1} of {path} has {cell!r}. Correct it.")
+    refuse("time", f"time is seconds or ISO 8601, in row {number + 1} of {path.name}", cell, "Correct that row.")
 
 
 def _number_or_date(cell: Any) -> float:
@@ -130,16 +171,19 @@ def _value(path: Path, number: int, column: str, cell: Any) -> float | None:
     try:
         value = float(cell)
     except (ValueError, TypeError):
-        raise InputError(
-            f"A value is a number: row {number + 1}, column {column!r} of {path} has {cell!r}. "
-            "Correct it, or leave the cell empty."
-        ) from None
+        refuse(
+            "malformed", f"a value is a number, in row {number + 1}, column {column!r} of {path.name}", cell,
+            "Correct it, or leave the cell empty.",
+        )  # fmt: skip
+    if math.isinf(value):
+        refuse(
+            "nonfinite",
+            f"a value is finite, in row {number + 1}, column {column!r} of {path.name}",
+            cell,
+            "Correct it.",
+        )
     return None if math.isnan(value) else value
 
 
-def first_time(path: Path, form: RecordFormat) -> float | None:
-    """Event time of the first row that says something: where a twin may start."""
-    for messages in islice(read_record(path, form, "", ""), 10_000):
-        if messages:
-            return messages[0].t
-    return None
+def _bytes(cell: Any) -> bytes:
+    return repr(cell)[:1024].encode("utf-8", "replace")

@@ -1,0 +1,368 @@
+"""What every connector is put through, and the rigs that set each of them up against a peer of its own.
+
+A rig owns the peer (a broker, a server, a file), a `FaultProxy` before it where there is a wire, and the connector.
+`send(i)` makes the peer say: tag "a" has the value i at event time `TIME + i`.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from fault_proxy import FaultProxy
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from pollux.core.errors import MessageError, StoreError
+from pollux.core.time import ManualClock
+from pollux.runtime.connect.base import Ack, Connector, ConnectorError, ConnectorState, Order, Receipt
+from pollux.runtime.connect.broker import EmbeddedBroker
+from pollux.runtime.connect.files import ReplayConnector
+from pollux.runtime.connect.http import HttpConnector
+from pollux.runtime.connect.memory import MemoryConnector
+from pollux.runtime.connect.mqtt import Broker, MqttConnector
+from pollux.runtime.connect.mqtt_link import MqttLink
+from pollux.runtime.connect.mqtt_packets import Version
+from pollux.runtime.connect.wire import Message
+
+TIME = 1_700_000_000.0
+SITE = "site"
+ORDER = Order("c1", 1, 10.0, 20.0, SITE, "P1", 2.5)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+@dataclass
+class Basket:
+    """A sink that keeps what it was given; it can be made slow, and its disk full."""
+
+    messages: list[Message] = field(default_factory=list)
+    unread: list[Any] = field(default_factory=list)
+    acks: list[Ack] = field(default_factory=list)
+    failures: int = 0
+    """So many times from now on nothing can be made durable."""
+    calls: int = 0
+    largest: int = 0
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.open.set()
+
+    async def readings(self, messages, unread=()) -> Receipt:
+        self.calls += 1
+        self.largest = max(self.largest, len(messages))
+        await self.open.wait()
+        if self.failures:
+            self.failures -= 1
+            raise StoreError("no room on the disk")
+        self.messages += messages
+        self.unread += unread
+        return Receipt(len(messages))
+
+    async def acknowledged(self, ack: Ack) -> None:
+        self.acks.append(ack)
+
+    @property
+    def values(self) -> list[float]:
+        """Values of the tag `a`, as they came; what came twice counts once."""
+        return list(dict.fromkeys(m.value for m in self.messages if m.tag == "a"))
+
+
+class Rig:
+    """One connector and its peer. Subclasses say what is true of their transport."""
+
+    name = ""
+    service: str | None = None
+    """A program of the system that must be installed."""
+    dials = True
+    """The connector opens the connection (and so must open it again)."""
+    keeps = True
+    """What the peer has while nobody listens is delivered later: nothing is lost, not even in between."""
+    stamps = True
+    """The peer gives the event time; otherwise the connector reads the clock."""
+    orders = True
+    """Orders can be sent."""
+    rubbish = True
+    """The peer can say something that is no message."""
+    bound = 100_000
+    """Messages that may wait in memory while the sink is slow."""
+    flood = 3000
+    """Messages of a flood."""
+    piece = 3
+    """Bytes of a shredded piece."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.clock = ManualClock(TIME)
+        self.proxy: FaultProxy | None = None
+        self.connector: Connector
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        raise NotImplementedError
+
+    async def send(self, *values: int) -> None:
+        """Say these; returns when the peer has taken them (not: when they are delivered)."""
+        raise NotImplementedError
+
+    async def send_rubbish(self) -> str:
+        """Say something that is no message; returns the reason that is expected."""
+        raise NotImplementedError
+
+    async def down(self) -> None:
+        """The peer dies."""
+        raise NotImplementedError
+
+    async def up(self) -> None:
+        """It is there again, at the same address."""
+        raise NotImplementedError
+
+    @property
+    def waiting(self) -> int:
+        """Messages that wait inside the connector."""
+        return getattr(self.connector, "waiting", 0)
+
+
+@asynccontextmanager
+async def raised(kind: type[Rig], folder: Path) -> AsyncIterator[Rig]:
+    """The rig with its peer, the connector not yet running."""
+    rig = kind(folder)
+    async with AsyncExitStack() as stack:
+        await rig.start(stack)
+        yield rig
+
+
+@asynccontextmanager
+async def running(rig: Rig, sink: Basket) -> AsyncIterator[asyncio.Task]:
+    """The connector runs, and is connected."""
+    task = asyncio.create_task(rig.connector.run(sink))
+    try:
+        await until(lambda: rig.connector.state is ConnectorState.CONNECTED or task.done())
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def program(name: str) -> str:
+    """Path of a system's program; the test is skipped without it, or fails where services are required."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    if found is None:
+        if os.environ.get("POLLUX_REQUIRE_SERVICES") == "1":
+            pytest.fail(f"{name} is required (POLLUX_REQUIRE_SERVICES=1) and is not installed")
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+async def listening(port: int) -> None:
+    """Return when something listens."""
+
+    def there() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    await until(there)
+
+
+# -------------------------------------------------------------------------------------------------- MQTT
+
+
+class MqttRig(Rig):
+    """The connector over the proxy, the publisher straight to the broker."""
+
+    version = Version.V311
+    persistent = True
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        self.port = free_port()
+        await self.up()
+        stack.push_async_callback(self.down)
+        self.proxy = await stack.enter_async_context(FaultProxy(self.port))
+        broker = Broker("127.0.0.1", self.proxy.port, version=self.version, keepalive=0.4, room=200_000)
+        self.connector = MqttConnector("plant", broker, [SITE], persistent=self.persistent)
+
+    async def send(self, *values: int) -> None:
+        link = MqttLink(version=self.version)
+        await link.open("127.0.0.1", self.port, client_id="publisher")
+        for value in values:
+            body = {"t": TIME + value, "v": value}
+            await link.publish(f"pollux/{SITE}/a", json.dumps(body).encode())
+        await link.close()
+
+    async def send_rubbish(self) -> str:
+        link = MqttLink(version=self.version)
+        await link.open("127.0.0.1", self.port, client_id="publisher")
+        await link.publish(f"pollux/{SITE}/a", b"{nonsense")
+        await link.close()
+        return "malformed"
+
+
+class EmbeddedRig(MqttRig):
+    name = "mqtt-embedded"
+    keeps = False  # the embedded broker keeps nothing over its own restart
+    persistent = False
+    bound = 2500
+    flood = 600
+
+    async def up(self) -> None:
+        self.broker = EmbeddedBroker(port=self.port)
+        await self.broker.start()
+
+    async def down(self) -> None:
+        await self.broker.stop()
+
+
+class MosquittoRig(MqttRig):
+    name = "mqtt-3.1.1"
+    service = "mosquitto"
+    bound = 2500
+    settings = "max_inflight_messages 0\nmax_queued_messages 0\n"
+
+    async def up(self) -> None:
+        file = self.folder / "mosquitto.conf"
+        file.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n{self.settings}")
+        self.process = subprocess.Popen(  # noqa: ASYNC220
+            [program("mosquitto"), "-c", file], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        await listening(self.port)
+
+    async def down(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+class Mqtt5Rig(MosquittoRig):
+    name = "mqtt-5"
+    version = Version.V5
+
+
+# -------------------------------------------------------------------------------------------------- HTTP
+
+
+class HttpRig(Rig):
+    """A server that hands bodies to the connector; the peer repeats until it hears that they were accepted."""
+
+    name = "http"
+    dials = False
+    orders = False
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        link = HttpConnector("plant", SITE)
+        self.connector = link
+
+        async def push(request: Request) -> JSONResponse:
+            try:
+                receipt = await link.receive(await request.body())
+            except MessageError as error:
+                return JSONResponse({"reason": error.reason}, 422)
+            except (StoreError, ConnectorError) as error:
+                return JSONResponse({"error": str(error)}, 503)
+            return JSONResponse({"accepted": receipt.accepted, "refused": receipt.refused})
+
+        self.port = free_port()
+        app = Starlette(routes=[Route("/push", push, methods=["POST"])])
+        server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_config=None, lifespan="off"))
+        task = asyncio.create_task(server._serve())
+
+        async def stop() -> None:
+            server.should_exit = True
+            await task
+
+        stack.push_async_callback(stop)
+        await listening(self.port)
+        self.proxy = await stack.enter_async_context(FaultProxy(self.port))
+        self.client = await stack.enter_async_context(httpx.AsyncClient(timeout=10.0))
+
+    async def post(self, body: bytes) -> httpx.Response:
+        assert self.proxy is not None
+        while True:
+            try:
+                answer = await self.client.post(f"http://127.0.0.1:{self.proxy.port}/push", content=body)
+                if answer.status_code != 503:
+                    return answer
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.02)
+
+    async def send(self, *values: int) -> None:
+        for at in range(0, len(values), 500):
+            readings = [{"tag": "a", "t": TIME + v, "v": v} for v in values[at : at + 500]]
+            answer = await self.post(json.dumps({"readings": readings}).encode())
+            assert answer.json()["accepted"] == len(readings)
+
+    async def send_rubbish(self) -> str:
+        answer = await self.post(b"{nonsense")
+        assert answer.status_code == 422
+        answer = await self.post(b'{"readings": [{"tag": "a", "t": 0}, 7]}')
+        assert [reason for _, reason, _ in answer.json()["refused"]] == ["malformed", "malformed"]
+        return "malformed"
+
+
+# -------------------------------------------------------------------------------------------------- without a wire
+
+
+class MemoryRig(Rig):
+    name = "memory"
+    dials = False
+    rubbish = False  # what is pushed is a `Message` already
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        self.link = MemoryConnector("plant")
+        self.connector = self.link
+
+    async def send(self, *values: int) -> None:
+        messages = [Message("plant", SITE, "a", TIME + v, float(v)) for v in values]
+        while True:
+            try:
+                await self.link.push(messages)
+                return
+            except StoreError:
+                await asyncio.sleep(0.02)
+
+
+class ReplayRig(Rig):
+    """The record is written before the connector runs, so `send` comes first."""
+
+    name = "csv"
+    dials = False
+    orders = False
+    file = "record.csv"
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        self.path = self.folder / self.file
+        self.path.write_text("t,a\n")
+        self.connector = ReplayConnector("plant", [self.path], SITE, self.clock)
+
+    async def send(self, *values: int) -> None:
+        with self.path.open("a") as file:
+            file.writelines(f"{TIME + v},{v}\n" for v in values)
+
+    async def send_rubbish(self) -> str:
+        with self.path.open("a") as file:
+            file.write(f"{TIME},nonsense\n")
+        return "malformed"
+
+
+RIGS: tuple[type[Rig], ...] = (EmbeddedRig, MosquittoRig, Mqtt5Rig, HttpRig, MemoryRig, ReplayRig)
+Scenario = Callable[[Rig], Awaitable[None]]
