@@ -40,12 +40,13 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def base() -> Iterator[str]:
+@contextlib.contextmanager
+def mock(twins: int) -> Iterator[str]:
+    """The simulated API with so many pumps besides its three sites."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    command = [sys.executable, str(ROOT / "web/mock/server.py"), f"--port={port}", "--twins=1000", "--tick=0.25"]
+    command = [sys.executable, str(ROOT / "web/mock/server.py"), f"--port={port}", f"--twins={twins}", "--tick=0.25"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         url = f"http://127.0.0.1:{port}"
         for _ in range(400):
@@ -56,6 +57,12 @@ def base() -> Iterator[str]:
             time.sleep(0.05)
         yield url
         process.terminate()
+
+
+@pytest.fixture(scope="module")
+def base() -> Iterator[str]:
+    with mock(1000) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +274,7 @@ def test_fleet_is_worst_first_filtered_sorted_and_saved(visit) -> None:
     assert words == sorted(words, key=["Act", "Watch", "Good"].index)
     assert len(rows(page)) < 80, "only the rows in sight exist"
     page.locator(".fleet-table").evaluate("box => box.scrollTo(0, 20000)")
-    until(page, "document.querySelectorAll('.fleet-table .good').length > 10")
+    until(page, "document.querySelectorAll('.fleet-table tbody .good').length > 10")
     page.locator(".fleet-table").evaluate("box => box.scrollTo(0, 0)")
     page.get_by_role("searchbox").fill("water act")
     until(page, "document.querySelectorAll('.fleet-table tbody tr').length === 3")
@@ -281,6 +288,82 @@ def test_fleet_is_worst_first_filtered_sorted_and_saved(visit) -> None:
     page.get_by_role("button", name="Data age").click()
     until(page, "document.querySelector('.c-age').ariaSort === 'ascending'")
     assert "sort=data_age" in page.url, "the view is a deep link"
+
+
+IN_SIGHT = """box => [0.1, 0.5, 0.9].every(share => {
+    const { left, top, height } = box.getBoundingClientRect();
+    const row = document.elementFromPoint(left + 40, top + share * height)?.closest("tr");
+    return row && !row.matches(".spacer, .blank");
+})"""
+"""Whether the table shows rows, not the room for them."""
+
+
+@pytest.fixture(scope="module")
+def many() -> Iterator[str]:
+    with mock(99_997) as url:
+        yield url
+
+
+def test_a_hundred_thousand_twins_are_a_table_like_any_other(many: str, contexts) -> None:
+    context = contexts(DESK, "light", True, False)
+    context.request.post(f"{many}/api/v1/login", data={"token": "mock"})
+    page = context.new_page()
+    answers: list[int] = []
+    page.on(
+        "response", lambda r: answers.append(int(r.headers.get("content-length", 0))) if "/twins" in r.url else None
+    )
+    page.goto(f"{many}/#/fleet?sort=title")
+    page.get_by_role("link", name="Pump P-100", exact=True).wait_for(timeout=30_000)
+    table, box = page.get_by_role("table"), page.locator(".fleet-table")
+    assert table.get_attribute("aria-rowcount") == "100001"
+    page.get_by_role("button", name="100,000 twins").wait_for()
+
+    # wherever one scrolls, the rows in sight come, in their places, and no others exist
+    for share in (0.5, 0.123, 1.0):
+        box.evaluate("(box, share) => box.scrollTo(0, share * box.scrollHeight)", share)
+        until(page, f"({IN_SIGHT})(document.querySelector('.fleet-table'))", 20.0)
+        assert page.locator(".fleet-table tbody tr").count() < 80
+        shown = [int(t.removeprefix("Pump P-")) for t in rows(page) if t.startswith("Pump")]
+        assert shown == list(range(shown[0], shown[0] + len(shown)))
+    assert rows(page)[-1] == "Westfield water", "the last row of the alphabet"
+    last = page.locator(".fleet-table tbody tr:not(.spacer)").last
+    assert last.get_attribute("aria-rowindex") == "100001"
+    inside = "tr => tr.getBoundingClientRect().bottom <= tr.closest('.fleet-table').getBoundingClientRect().bottom + 1"
+    assert last.evaluate(inside), "the last row is in sight"
+
+    # the keyboard reaches every row: one stop of Tab for the table's rows, then the arrows
+    focused = "document.activeElement.textContent"
+    box.focus()
+    page.keyboard.press("Home")
+    until(page, f"{focused} === '<img src=x onerror=window.hurt=6>'", 20.0)  # the hostile twin sorts first
+    page.keyboard.press("ArrowDown")
+    until(page, f"{focused} === 'Pump P-100'")
+    page.keyboard.press("PageDown")
+    until(page, f"/^Pump P-1[12]\\d$/.test({focused})")
+    page.keyboard.press("End")
+    until(page, f"{focused} === 'Westfield water'", 20.0)
+    page.keyboard.press("ArrowUp")
+    until(page, f"{focused} === 'Quarry water'")
+    assert page.locator(".fleet-table tbody a[tabindex='0']").count() == 1
+
+    # filter and status: asked of the server, answered with the matching rows alone
+    page.get_by_role("searchbox").fill("pump p-99 act")
+    until(page, "document.querySelector('.matched').textContent !== ''", 20.0)
+    until(page, "[...document.querySelectorAll('.fleet-table tbody th a')].every(a => a.textContent.includes('P-99'))")
+    assert page.locator(".fleet-table tbody tr:not(.spacer)").count() > 0
+    assert box.evaluate("box => box.scrollTop") == 0, "another view begins at the top"
+    page.get_by_role("searchbox").fill("")
+    page.get_by_role("group", name="Show by status").get_by_role("button", name="Act").click()
+    until(page, "document.querySelectorAll('.fleet-table tbody tr.good, .fleet-table tbody tr.watch').length === 0")
+    assert "status=act" in page.url
+    page.keyboard.press("Tab")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    found = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
+    assert len(found) == int(table.get_attribute("aria-rowcount")) - 1
+    assert {r["status"] for r in found} == {"act"}
+    watching = [size for size in answers if size < 200_000]
+    assert len(answers) - len(watching) <= len(found) / 5000 + 1, "only the file needs more than the rows in sight"
 
 
 # --- twin

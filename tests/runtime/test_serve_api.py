@@ -391,10 +391,10 @@ def test_the_stream_says_hello_and_sends_frames(client, tank_host):
         assert json.dumps(frame, allow_nan=False)
 
 
-def test_the_fleet_stream_lists_the_twins(client):
+def test_the_fleet_stream_says_how_the_fleet_is_doing(client):
     with client.websocket_connect("/api/v1/live", headers=bearer("viewer")) as socket:
         socket.receive_json()
-        assert socket.receive_json()["twins"][0]["name"] == "tank"
+        assert socket.receive_json() == {"type": "fleet", "total": 1, "counts": {"act": 0, "watch": 0, "good": 1}}
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from waterworks import Refused, Site
 
+from pollux.runtime.clock import SystemClock
+from pollux.runtime.roster import Roster, View
+
 STATIC = Path(__file__).parents[2] / "src/pollux/runtime/serve/static"
 CSP = "default-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
 COOKIE = "pollux_session"
@@ -52,9 +55,8 @@ def hostile() -> Site:
 
 def pumps(count: int, t: float) -> list[dict]:
     """A fleet to scroll through."""
-    cards = []
+    cards, r = [], random.Random(0)
     for k in range(count):
-        r = random.Random(k)
         health = min(1.0, max(0.3, r.gauss(0.86, 0.12)))
         status = "act" if health < 0.55 else "watch" if health < 0.68 else "good"
         figures = [
@@ -83,7 +85,9 @@ class Mock:
     """All state of one server."""
 
     def __init__(self, count: int, tick: float) -> None:
-        self.count, self.tick = count, tick
+        self.tick = tick
+        self.pumps = pumps(count, T0)
+        self.roster = Roster(self.fleet, SystemClock())
         self.reset()
 
     def reset(self) -> None:
@@ -97,7 +101,7 @@ class Mock:
 
     def fleet(self) -> list[dict]:
         """All rows of the fleet page."""
-        return [s.card() for s in self.sites.values()] + pumps(self.count, T0)
+        return [s.card() for s in self.sites.values()] + self.pumps
 
     async def run(self) -> None:
         """The ticks, and who hears of them."""
@@ -114,7 +118,7 @@ class Mock:
                 with contextlib.suppress(RuntimeError, WebSocketDisconnect):
                     if name is None:
                         if n % max(1, round(1 / self.tick)) == 0:
-                            await ws.send_json({"type": "fleet", "twins": self.fleet()})
+                            await ws.send_json({"type": "fleet", **self.roster.summary()})
                     else:
                         await ws.send_json(self.sites[name].frame())
 
@@ -157,7 +161,11 @@ def build(count: int = 200, tick: float = 0.5) -> Starlette:
         return Response((STATIC / "index.html").read_bytes(), media_type="text/html")
 
     async def twins(request: Request) -> Response:
-        return JSONResponse({"twins": mock.fleet()}) if signed_in(request.cookies) else denied()
+        if not signed_in(request.cookies):
+            return denied()
+        q = request.query_params
+        view = View(q.get("q", ""), q.get("status", ""), q.get("sort", "worst"))
+        return JSONResponse(mock.roster.page(view, int(q.get("offset", 0)), int(q.get("limit", 1000))))
 
     async def capability(request: Request) -> Response:
         if not signed_in(request.cookies):

@@ -15,7 +15,6 @@ import { opening, windowText } from "./state/view.ts";
 import { openTwin, type TwinSession } from "./state/twin.ts";
 
 function FleetPage({ session }: { session: FleetSession }) {
-  useStore(session.twins);
   const state = useLiveness(session.live, session.heard, false, 0);
   return (
     <>

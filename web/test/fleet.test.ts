@@ -1,25 +1,34 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { Status, TwinCard } from "../src/api/types.ts";
-import { arrange, figureColumns } from "../src/pages/fleetTable.ts";
+import type { TwinCard } from "../src/api/types.ts";
+import { step } from "../src/pages/useRows.ts";
 import { csv } from "../src/parts/csv.ts";
+import { around, covers, type Rows } from "../src/state/fleet.ts";
 import { liveness } from "../src/state/liveness.ts";
 
-const card = (name: string, status: Status, health: number, label = "Flow"): TwinCard => ({
-  name, title: name, kind: "pump", status, health, t: 0, data_age: 0, alarms: 0, level: 1, figures: [{ label, value: 1, unit: "" }],
-});
-const fleet = [card("b", "good", 0.9), card("a", "watch", 0.8), card("d", "act", 0.5, "Level"), card("c", "act", 0.4)];
-const names = (cards: TwinCard[]) => cards.map((c) => c.name).join("");
-
-test("worst first; filters combine; a sort can be turned round", () => {
-  assert.equal(names(arrange(fleet, "", null, "worst")), "cdab");
-  assert.equal(names(arrange(fleet, "pump ACT", null, "worst")), "cd");
-  assert.equal(names(arrange(fleet, "", "good", "worst")), "b");
-  assert.equal(names(arrange(fleet, "", null, "-title")), "dcba");
+const view = { q: "", status: null, sort: "worst" } as const;
+const rows = (offset: number, count: number, matched: number): Rows => ({
+  view: { ...view },
+  out: { twins: Array.from({ length: count }, () => ({}) as TwinCard), offset, matched, total: matched, counts: { act: 0, watch: 0, good: matched }, figures: [] },
 });
 
-test("only figures that most twins share get a column", () => {
-  assert.deepEqual(figureColumns(fleet), ["Flow"]);
+test("rows are fetched in whole blocks, with one to spare on either side", () => {
+  assert.deepEqual(around(0, 40), [0, 100]);
+  assert.deepEqual(around(50_020, 50_060), [49_950, 200]);
+});
+
+test("a window is covered by the rows that exist, of the same view only", () => {
+  assert.ok(covers(rows(0, 30, 30), { ...view, first: 0, last: 60 }));
+  assert.ok(covers(rows(50, 150, 1000), { ...view, first: 60, last: 120 }));
+  assert.ok(!covers(rows(50, 150, 1000), { ...view, first: 180, last: 240 }));
+  assert.ok(!covers(rows(50, 150, 1000), { ...view, first: 10, last: 70 }));
+  assert.ok(!covers(rows(0, 150, 1000), { ...view, q: "pump", first: 0, last: 60 }));
+  assert.ok(!covers(null, { ...view, first: 0, last: 60 }));
+});
+
+test("keys lead from row to row and stop at the ends", () => {
+  assert.deepEqual(["ArrowDown", "ArrowUp", "PageDown", "PageUp", "Home", "End", "x"].map((k) => step(k, 5, 100_000, 20)), [6, 4, 25, 0, 0, 99_999, null]);
+  assert.equal(step("ArrowDown", 0, 0, 20), null);
 });
 
 test("CSV quotes, and disarms formulas", () => {

@@ -29,6 +29,7 @@ from pollux.runtime.intake import Delivery, Intake, TagTable
 from pollux.runtime.lane import Lane
 from pollux.runtime.ledger import AuditFile, StoreJournal
 from pollux.runtime.live import LiveTwin
+from pollux.runtime.roster import Roster
 from pollux.runtime.store.sqlite import SqliteStore
 from pollux.runtime.store.writer import StoreWriter
 from pollux.runtime.wiring import ConnectorWiring, TwinWiring, Wiring
@@ -65,6 +66,7 @@ class Engine:
         state.mkdir(parents=True, exist_ok=True)
         self.switch = KillSwitch(state / "STOPPED")
         self._running: dict[str, _Running] = {}
+        self.roster = Roster(lambda: [lane.live.card() for lane in self.lanes().values()], clock)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._intake: Intake | None = None
         self._failed: asyncio.Future[None]

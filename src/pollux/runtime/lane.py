@@ -8,7 +8,7 @@ All mathematics runs in worker threads; the loop only waits.
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from pollux.autonomy.policy import Principal
@@ -218,8 +218,3 @@ class Lane:
 def dumps(value: Any) -> str:
     """Strict JSON, compact."""
     return json.dumps(value, allow_nan=False, separators=(",", ":"))
-
-
-def fleet_text(lanes: Sequence[Lane]) -> str:
-    """The fleet message of the live stream."""
-    return dumps({"type": "fleet", "twins": [lane.live.card() for lane in lanes]})

@@ -11,6 +11,7 @@ from pollux.runtime.events import Event
 
 if TYPE_CHECKING:
     from pollux.runtime.lane import Lane
+    from pollux.runtime.roster import Roster
 
 
 class Mirror(Protocol):
@@ -104,6 +105,8 @@ class Host(Protocol):
     clock: Clock
     phase: str
     """`starting`, `live`, `stopping`, or `failed: why`."""
+    roster: "Roster"
+    """The fleet as a table."""
 
     def lanes(self) -> Mapping[str, "Lane"]:
         """The live twins by name."""

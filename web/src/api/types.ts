@@ -24,6 +24,17 @@ export interface TwinCard {
   figures: Figure[];
 }
 
+/** Some rows of the fleet. `matched` rows fit the question, `total` twins are there. */
+export interface FleetOut {
+  twins: TwinCard[];
+  offset: number;
+  matched: number;
+  total: number;
+  counts: Record<Status, number>;
+  /** Labels of the figures that most twins share: these get a column each. */
+  figures: string[];
+}
+
 export interface Signal {
   name: string;
   label: string;
@@ -167,4 +178,4 @@ export type LiveMessage =
   | { type: "hello"; role?: string; version?: string }
   | Frame
   | (ForecastOut & { type: "forecast" })
-  | { type: "fleet"; twins: TwinCard[] };
+  | { type: "fleet"; total: number; counts: Record<Status, number> };

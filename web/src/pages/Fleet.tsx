@@ -1,5 +1,6 @@
-// The fleet, worst first. Only the visible rows exist, so that ten thousand twins scroll as well as ten.
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+// The fleet, worst first. Only the rows in sight exist, here and on the wire: 100,000 twins scroll as well as ten.
+import { useEffect, useState } from "preact/hooks";
+import { ApiError } from "../api/client.ts";
 import type { Status, TwinCard } from "../api/types.ts";
 import { number } from "../format/number.ts";
 import { span, stamp } from "../format/time.ts";
@@ -8,10 +9,12 @@ import { Refusal } from "../parts/Refusal.tsx";
 import { csv, save } from "../parts/csv.ts";
 import { Icon, StatusMark } from "../parts/icons.tsx";
 import { LevelSteps } from "../panels/Autonomy.tsx";
-import type { FleetSession } from "../state/fleet.ts";
+import type { FleetSession, FleetView } from "../state/fleet.ts";
 import { route, setQuery, twinLink } from "../state/route.ts";
 import { useStore } from "../state/store.ts";
-import { arrange, figureColumns, type Column } from "./fleetTable.ts";
+import { useRows } from "./useRows.ts";
+
+type Column = "title" | "status" | "health" | "alarms" | "level" | "data_age";
 
 const STATUSES: Status[] = ["act", "watch", "good"];
 
@@ -30,10 +33,10 @@ function Figures({ card, columns }: { card: TwinCard; columns: string[] }) {
   });
 }
 
-function Row({ card, figures, row }: { card: TwinCard; figures: string[]; row: number }) {
+function Row({ card, figures, row, active }: { card: TwinCard; figures: string[]; row: number; active: boolean }) {
   return (
     <tr aria-rowindex={row + 2} class={card.status}>
-      <th scope="row" class="c-name"><a href={twinLink(card.name)}>{card.title}</a><small>{card.kind}</small></th>
+      <th scope="row" class="c-name"><a href={twinLink(card.name)} data-row={row} tabIndex={active ? 0 : -1}>{card.title}</a><small>{card.kind}</small></th>
       <td class="c-status"><StatusMark status={card.status} /></td>
       <td class="c-health">
         <svg class="bar" viewBox="0 0 96 6" width="96" height="6" aria-hidden="true">
@@ -50,53 +53,61 @@ function Row({ card, figures, row }: { card: TwinCard; figures: string[]; row: n
   );
 }
 
-function useWindowed(count: number) {
-  const ref = useRef<HTMLDivElement>(null);
-  const [range, setRange] = useState({ first: 0, last: 60, height: 40 });
-  useEffect(() => {
-    const box = ref.current;
-    if (!box) return undefined;
-    const measure = () => {
-      const height = box.querySelector("tbody tr.good, tbody tr.watch, tbody tr.act")?.getBoundingClientRect().height || 40;
-      const first = Math.max(0, Math.floor(box.scrollTop / height) - 8);
-      const last = first + Math.ceil(box.clientHeight / height) + 16;
-      setRange((r) => (r.first === first && r.last === last && r.height === height ? r : { first, last, height }));
-    };
-    measure();
-    box.addEventListener("scroll", measure, { passive: true });
-    const resized = new ResizeObserver(measure);
-    resized.observe(box);
-    return () => {
-      box.removeEventListener("scroll", measure);
-      resized.disconnect();
-    };
-  }, [count === 0]);
-  return { ref, first: Math.min(range.first, Math.max(0, count - 1)), last: Math.min(range.last, count), height: range.height };
+const count_ = (n: number): string => n.toLocaleString("en");
+
+function file(cards: readonly TwinCard[]): string {
+  const labels = [...new Set(cards.flatMap((c) => c.figures.map((f) => f.label)))];
+  return csv([
+    ["name", "title", "kind", "status", "health", "alarms", "level", "time_utc", "data_age_s", ...labels],
+    ...cards.map((c) => [
+      c.name, c.title, c.kind, c.status, c.health, c.alarms, c.level, stamp(c.t), c.data_age,
+      ...labels.map((label) => c.figures.find((f) => f.label === label)?.value),
+    ]),
+  ]);
 }
 
+/** A row that is on its way: it keeps the height, so that nothing jumps when it comes. */
+const Blank = ({ row, span }: { row: number; span: number }) => (
+  <tr class="blank" aria-rowindex={row + 2} aria-busy="true"><td colSpan={span}><i /></td></tr>
+);
+
 export function Fleet({ session }: { session: FleetSession }) {
-  const all = useStore(session.twins);
+  const answer = useStore(session.rows);
   const error = useStore(session.error);
   const { query } = useStore(route);
+  const status = query.get("status");
+  const view: FleetView = {
+    q: query.get("q") ?? "",
+    status: STATUSES.find((s) => s === status) ?? null,
+    sort: query.get("sort") ?? "worst",
+  };
+  const { out } = answer ?? { out: null };
+  const count = out?.matched ?? 0;
+  const rows = useRows(count, `${view.q}|${view.status}|${view.sort}`);
+  const { first, last } = rows;
+  useEffect(() => session.want({ ...view, first, last: Math.max(last, first + 60) }), [view.q, view.status, view.sort, first, last]);
   useEffect(() => {
-    const only = all?.length === 1 ? all[0] : undefined; // the bare address of a project with one twin is that twin
+    const only = out?.total === 1 ? out.twins[0] : undefined; // the bare address of a project with one twin is that twin
     if (only && window.location.hash === "") window.location.replace(twinLink(only.name));
-  }, [all]);
-  const words = query.get("q") ?? "";
-  const only = query.get("status") as Status | null;
-  const sort = query.get("sort") ?? "worst";
-  const cards = useMemo(() => arrange(all ?? [], words, only, sort), [all, words, only, sort]);
-  const figures = useMemo(() => figureColumns(all ?? []), [all]);
-  const rows = useWindowed(cards.length);
-  const counts = useMemo(() => {
-    const n: Record<Status, number> = { good: 0, watch: 0, act: 0 };
-    for (const c of all ?? []) n[c.status] += 1;
-    return n;
-  }, [all]);
+  }, [out]);
+
+  const [saving, setSaving] = useState(false);
+  const download = async () => {
+    setSaving(true);
+    try {
+      save("fleet.csv", file(await session.all(view)));
+    } catch (e) {
+      if (e instanceof ApiError) session.error.set(e);
+    } finally {
+      setSaving(false);
+    }
+  };
+  const figures = out?.figures ?? [];
+  const columns = 6 + Math.max(1, figures.length);
 
   const head = (label: string, column: Column, cls = "") => {
-    const [by, down] = [sort.replace(/^-/, ""), sort.startsWith("-")];
-    const mine = by === column || (sort === "worst" && column === "status");
+    const [by, down] = [view.sort.replace(/^-/, ""), view.sort.startsWith("-")];
+    const mine = by === column || (by === "worst" && column === "status");
     return (
       <th scope="col" class={cls} aria-sort={mine ? (down ? "descending" : "ascending") : "none"}>
         <button type="button" class="sort" onClick={() => setQuery("sort", by === column && !down ? `-${column}` : column)}>
@@ -106,34 +117,25 @@ export function Fleet({ session }: { session: FleetSession }) {
     );
   };
 
-  const labels = [...new Set(cards.flatMap((c) => c.figures.map((f) => f.label)))];
-  const file = () =>
-    csv([
-      ["name", "title", "kind", "status", "health", "alarms", "level", "time_utc", "data_age_s", ...labels],
-      ...cards.map((c) => [
-        c.name, c.title, c.kind, c.status, c.health, c.alarms, c.level, stamp(c.t), c.data_age,
-        ...labels.map((label) => c.figures.find((f) => f.label === label)?.value),
-      ]),
-    ]);
-
   return (
     <main class="fleet" id="main">
       <div class="fleet-head">
         <h1>Fleet</h1>
         <div class="counts" role="group" aria-label="Show by status">
-          <button type="button" aria-pressed={!only} onClick={() => setQuery("status", null)}><b>{all?.length ?? 0}</b> {all?.length === 1 ? "twin" : "twins"}</button>
+          <button type="button" aria-pressed={!view.status} onClick={() => setQuery("status", null)}><b>{count_(out?.total ?? 0)}</b> {out?.total === 1 ? "twin" : "twins"}</button>
           {STATUSES.map((s) => (
-            <button key={s} type="button" aria-pressed={only === s} onClick={() => setQuery("status", only === s ? null : s)}>
-              <b>{counts[s]}</b> <StatusMark status={s} />
+            <button key={s} type="button" aria-pressed={view.status === s} onClick={() => setQuery("status", view.status === s ? null : s)}>
+              <b>{count_(out?.counts[s] ?? 0)}</b> <StatusMark status={s} />
             </button>
           ))}
         </div>
-        <input type="search" aria-label="Filter by name, kind or status" placeholder="Filter by name, kind or status" value={words} onInput={(e) => setQuery("q", e.currentTarget.value)} />
-        <button type="button" onClick={() => save("fleet.csv", file())}><Icon name="download" /> CSV</button>
+        <input type="search" aria-label="Filter by name, kind or status" placeholder="Filter by name, kind or status" value={view.q} maxLength={200} onInput={(e) => setQuery("q", e.currentTarget.value)} />
+        <span class="matched" role="status">{out && count < out.total ? `${count_(count)} shown` : ""}</span>
+        <button type="button" disabled={saving || count === 0} onClick={() => void download()}><Icon name="download" /> CSV</button>
       </div>
       <Refusal error={error} />
-      <div class="card fleet-table" ref={rows.ref} tabIndex={0} role="region" aria-label="Twins, worst first">
-        <table aria-rowcount={cards.length + 1}>
+      <div class="card fleet-table" ref={rows.box} tabIndex={0} role="region" aria-label="Twins. Arrow keys move from row to row, Home and End to the first and last." onKeyDown={rows.onKeyDown}>
+        <table aria-rowcount={count + 1}>
           <thead>
             <tr>
               {head("Twin", "title", "c-name")}{head("Status", "status", "c-status")}{head("Health", "health", "c-health")}
@@ -143,13 +145,18 @@ export function Fleet({ session }: { session: FleetSession }) {
             </tr>
           </thead>
           <tbody>
-            {rows.first > 0 && <tr class="spacer" style={{ height: `${rows.first * rows.height}px` }}><td colSpan={6 + Math.max(1, figures.length)} /></tr>}
-            {cards.slice(rows.first, rows.last).map((c, k) => <Row key={c.name} card={c} figures={figures} row={rows.first + k} />)}
-            {rows.last < cards.length && <tr class="spacer" style={{ height: `${(cards.length - rows.last) * rows.height}px` }}><td colSpan={6 + Math.max(1, figures.length)} /></tr>}
+            {first > 0 && <tr class="spacer" style={{ height: `${first * rows.height}px` }}><td colSpan={columns} /></tr>}
+            {Array.from({ length: Math.max(0, last - first) }, (_, k) => {
+              const card = out?.twins[first + k - out.offset];
+              return card
+                ? <Row key={card.name} card={card} figures={figures} row={first + k} active={first + k === rows.active} />
+                : <Blank key={first + k} row={first + k} span={columns} />;
+            })}
+            {last < count && <tr class="spacer" style={{ height: `${(count - last) * rows.height}px` }}><td colSpan={columns} /></tr>}
           </tbody>
         </table>
-        {all && all.length > 0 && cards.length === 0 && <p class="empty tall">No twin matches.</p>}
-        {!all?.length && !error && <p class="empty tall">Pollux is starting. Each twin appears here as soon as it is ready.</p>}
+        {out && out.total > 0 && count === 0 && <p class="empty tall">No twin matches.</p>}
+        {!out?.total && !error && <p class="empty tall">Pollux is starting. Each twin appears here as soon as it is ready.</p>}
       </div>
     </main>
   );

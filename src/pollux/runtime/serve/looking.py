@@ -1,5 +1,6 @@
 """Capabilities that only look: what a twin is, where it is, what it was, what it expects."""
 
+import asyncio
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from pollux.runtime.frames import alarm_json, face_json, sensors
 from pollux.runtime.jsonable import number, numbers
 from pollux.runtime.outlooks import forecast_json
 from pollux.runtime.rings import Z95, Span
+from pollux.runtime.roster import SORTS, View
 from pollux.runtime.serve.capability import Call, Capability, NoParams
 from pollux.runtime.serve.strict import Params
 
@@ -20,6 +22,16 @@ Values = Annotated[
     dict[str, float], Field(min_length=1, max_length=64, description="Input name -> value, in the input's own unit")
 ]
 Id = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class TwinsParams(Params):
+    """Which rows of the fleet."""
+
+    q: str = Field("", max_length=200, description="Words that all occur in the name, title, kind or status")
+    status: str = Field("", max_length=10, description="Only `act`, `watch` or `good`; empty = all")
+    sort: str = Field("worst", max_length=20, description=f"{', '.join(SORTS)}; `-` in front turns it round")
+    offset: int = Field(0, ge=0, le=10**9, description="Rows to skip")
+    limit: int = Field(1000, ge=1, le=5000, description="Most rows in the answer; `matched` says how many there are")
 
 
 class HistoryParams(Params):
@@ -55,9 +67,10 @@ class AuditParams(Params):
     n: int = Field(50, ge=1, le=1000)
 
 
-async def twins(call: Call[NoParams]) -> dict[str, Any]:
-    """Every twin with its status."""
-    return {"twins": [lane.live.card() for lane in call.host.lanes().values()]}
+async def twins(call: Call[TwinsParams]) -> dict[str, Any]:
+    """The fleet, worst first; as many rows as are asked for."""
+    p = call.params
+    return await asyncio.to_thread(call.host.roster.page, View(p.q, p.status, p.sort), p.offset, p.limit)
 
 
 async def describe(call: Call[NoParams]) -> dict[str, Any]:
@@ -162,9 +175,9 @@ LOOKING: tuple[Capability, ...] = (
         "twins",
         "query",
         "viewer",
-        NoParams,
-        "{twins: TwinCard[]}",
-        "List the twins, their status and alarms.",
+        TwinsParams,
+        "{twins: TwinCard[], offset, matched, total, counts, figures}",
+        "List the twins, worst first: their status, health and alarms.",
         twins,
         scope="fleet",
     ),

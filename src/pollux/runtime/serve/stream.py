@@ -1,4 +1,4 @@
-"""The live stream: one WebSocket a client, frames of one twin or cards of the fleet. It only sends."""
+"""The live stream: one WebSocket a client, frames of one twin or how the fleet is doing. It only sends."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 import pollux
 from pollux.core.errors import InputError
 from pollux.runtime.hub import Listener
-from pollux.runtime.lane import Lane, dumps, fleet_text
+from pollux.runtime.lane import Lane, dumps
 from pollux.runtime.outlooks import forecast_json
 from pollux.runtime.ports import Host
 from pollux.runtime.serve.api import identify
@@ -90,5 +90,5 @@ def _offer(listener: Listener, lane: Lane) -> None:
 
 async def _fleet(socket: WebSocket, host: Host) -> None:
     while True:
-        await socket.send_text(fleet_text(list(host.lanes().values())))
+        await socket.send_text(dumps({"type": "fleet", **await asyncio.to_thread(host.roster.summary)}))
         await asyncio.sleep(FLEET)
