@@ -1,0 +1,138 @@
+"""One program for one set of shapes: traced, looked up in the cache or lowered and assembled, linked."""
+
+import ctypes
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from pollux.model.backend import Program
+from pollux.model.native import driver, machine
+from pollux.model.native.cache import Cache
+from pollux.model.native.contract import contract
+from pollux.model.native.fingerprint import digest, lowering
+from pollux.model.native.llvm_text import module
+from pollux.model.native.rules import lower
+from pollux.model.native.scalars import Lanes
+
+Spec = tuple[tuple[int, ...], str]
+"""Shape and dtype of one twin's array."""
+
+_GROUP, _RUN = "pollux_group", "pollux_fleet"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of a program: how large the kernel is, and what making it cost in seconds."""
+
+    name: str
+    operations: int
+    lanes: int
+    code_bytes: int
+    workspace_bytes: int
+    """Of one group of lanes."""
+    trace_s: float
+    lower_s: float
+    compile_s: float
+    link_s: float
+    cached: bool
+
+    def __str__(self) -> str:
+        """One line."""
+        made = (
+            "from the cache" if self.cached else f"lowered in {self.lower_s:.3f} s, compiled in {self.compile_s:.3f} s"
+        )
+        return (
+            f"{self.name}: {self.operations} operations, {self.lanes} lanes, {self.code_bytes} bytes of code, {made}, "
+            f"linked in {self.link_s:.3f} s"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """Machine code with the shapes that it is for."""
+
+    inputs: tuple[Spec, ...]
+    outputs: tuple[Spec, ...]
+    fleet: tuple[bool, ...]
+    lanes: int
+    work: int
+    """Bytes of workspace that one call needs."""
+    cost: int
+    """Operations of one twin, loops counted once."""
+    call: Any = field(repr=False)
+    """One twin: (arrays, stride, at, work); a fleet: (arrays, n, begin, end, work)."""
+    report: Report
+    keep: Any = field(repr=False)
+
+
+def traced(program: Program, inputs: tuple[Spec, ...]) -> Any:
+    """The closed jaxpr of a program for one twin's arrays."""
+    return jax.make_jaxpr(program.fn)(*(jax.ShapeDtypeStruct(s, np.dtype(d)) for s, d in inputs))
+
+
+def compile_program(
+    program: Program, inputs: tuple[Spec, ...], lanes: int, real: str, target: machine.Target, cache: Cache
+) -> Compiled:
+    """Machine code of `program`; one lane means one twin. Raises `UnsupportedError` where it is not lowered."""
+    clock = time.perf_counter
+    begin = clock()
+    jaxpr = traced(program, inputs)
+    outputs = tuple((tuple(a.shape), np.dtype(a.dtype).str) for a in jaxpr.out_avals)
+    fleet = program.fleet if lanes > 1 else (True,) * len(inputs)
+    seen = clock()
+    key = digest(jaxpr, lowering(), target.key, f"{lanes} {real} {fleet}")
+    found = cache.get(key)
+    symbol = _GROUP if lanes == 1 else _RUN
+    if found is None:
+        text, about = assembly(jaxpr, fleet, lanes, real)
+        lowered = clock()
+        code = machine.assemble(text, target)
+        cache.put(key, about, code)
+    else:
+        lowered = clock()
+        about, code = found
+    made = clock()
+    address, keep = machine.link(code, symbol, target)
+    kinds = [ctypes.c_void_p, *[ctypes.c_int64] * (2 if lanes == 1 else 3), ctypes.c_void_p]
+    call = ctypes.CFUNCTYPE(None, *kinds)(address)
+    end = clock()
+    report = Report(
+        program.name, about["operations"], lanes, len(code), about["work"],
+        seen - begin, lowered - seen, made - lowered, end - made, found is not None,
+    )  # fmt: skip
+    return Compiled(inputs, outputs, fleet, lanes, about["work"], about["operations"], call, report, keep)
+
+
+def assembly(jaxpr: Any, fleet: tuple[bool, ...], lanes: int, real: str) -> tuple[str, dict[str, Any]]:
+    """(LLVM assembly of a module, its description)."""
+    tape = contract(lower(jaxpr))
+    look = Lanes(lanes, real)
+    dtypes = [np.dtype(a.dtype) for a in jaxpr.out_avals]
+    text, work = module(tape, fleet, dtypes, look, _GROUP)
+    work *= lanes
+    if lanes > 1:
+        arrays = arrays_of(jaxpr, fleet, real)
+        text += driver.text(_RUN, _GROUP, arrays, lanes, work)
+        work += driver.scratch(arrays, lanes)
+    width = 512 if lanes > 1 else 128
+    text += f'attributes #0 = {{ nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}" }}\n'
+    return text, {"operations": tape.size, "work": work}
+
+
+def arrays_of(jaxpr: Any, fleet: tuple[bool, ...], real: str) -> tuple[driver.Array, ...]:
+    """Arguments and outputs as the loop over a fleet sees them."""
+
+    def one(aval: Any, fleet: bool, output: bool) -> driver.Array:
+        return driver.Array(int(np.prod(aval.shape, dtype=int)), stored(aval.dtype, real).itemsize, fleet, output)
+
+    ins = [one(a, f, False) for a, f in zip(jaxpr.in_avals, fleet, strict=True)]
+    return (*ins, *(one(a, True, True) for a in jaxpr.out_avals))
+
+
+def stored(dtype: Any, real: str) -> np.dtype:
+    """How an array lies in memory: float64 is what `real` says."""
+    dtype = np.dtype(dtype)
+    return np.dtype(np.float32) if dtype == np.float64 and real == "float" else dtype

@@ -1,0 +1,122 @@
+"""Kernels on host arrays: one twin, or a fleet split over threads."""
+
+import ctypes
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from pollux.model.native.compiled import Compiled, stored
+
+CHUNK_WORK = 200_000
+"""Operations times twins below which a fleet is not worth a second thread (about 30 us)."""
+
+
+class Frame:
+    """Room for one call for one twin: inputs, outputs, workspace, and where they are."""
+
+    def __init__(self, compiled: Compiled, real: str):
+        self.inputs = tuple(np.zeros(s, stored(d, real)) for s, d in compiled.inputs)
+        self.outputs = tuple(np.zeros(s, stored(d, real)) for s, d in compiled.outputs)
+        self.work = np.zeros(compiled.work + 64, np.uint8)
+        self.pointers = pointers((*self.inputs, *self.outputs))
+        self.args = (ctypes.c_void_p(self.pointers.ctypes.data), 1, 0, ctypes.c_void_p(aligned(self.work)))
+
+
+class Bound:
+    """One twin's kernel on fixed arrays: fill `inputs`, call, read `outputs`. Allocates nothing; for one thread."""
+
+    def __init__(self, compiled: Compiled, real: str):
+        frame = Frame(compiled, real)
+        self.inputs = frame.inputs
+        self.outputs = frame.outputs
+        self._frame = frame
+        self._call = compiled.call
+        self._args = tuple(
+            kind(v if isinstance(v, int) else v.value)
+            for kind, v in zip(compiled.call.argtypes, frame.args, strict=True)
+        )
+
+    def __call__(self) -> None:
+        """Compute `outputs` from `inputs`."""
+        self._call(*self._args)
+
+
+class One:
+    """The kernel of one twin: arrays in, new arrays out; may be called from several threads."""
+
+    def __init__(self, compiled: Compiled, real: str):
+        self.compiled = compiled
+        self.real = real
+        self._frames: list[Frame] = []
+
+    def __call__(self, *args: Any) -> tuple[np.ndarray, ...]:
+        """Outputs for one twin."""
+        frame = self._frames.pop() if self._frames else Frame(self.compiled, self.real)
+        for room, value in zip(frame.inputs, args, strict=True):
+            room[...] = value
+        self.compiled.call(*frame.args)
+        out = tuple(a.copy() for a in frame.outputs)
+        self._frames.append(frame)
+        return out
+
+
+class Fleet:
+    """The kernel of a fleet: arrays with the fleet axis last in, new arrays out."""
+
+    def __init__(self, compiled: Compiled, real: str, threads: int):
+        self.compiled = compiled
+        self.threads = threads
+        self.kinds = tuple(stored(d, real) for _, d in compiled.inputs)
+        self.results = tuple((s, stored(d, real)) for s, d in compiled.outputs)
+        self._work: list[np.ndarray] = []
+
+    def __call__(self, *args: Any, out: tuple[np.ndarray, ...] | None = None) -> tuple[np.ndarray, ...]:
+        """Outputs for the whole fleet; `out`: arrays to write them to instead of new ones."""
+        arrays = [np.ascontiguousarray(a, kind) for a, kind in zip(args, self.kinds, strict=True)]
+        n = next(a.shape[-1] for a, fleet in zip(arrays, self.compiled.fleet, strict=True) if fleet)
+        out = tuple(np.empty((*shape, n), kind) for shape, kind in self.results) if out is None else out
+        table = pointers((*arrays, *out))
+        self._run(table.ctypes.data, n)
+        return out
+
+    def _run(self, table: int, n: int) -> None:
+        call, lanes = self.compiled.call, self.compiled.lanes
+        if self.threads == 1 or n * self.compiled.cost < CHUNK_WORK:
+            self._part(call, table, n, 0, n)
+            return
+        parts = 4 * self.threads
+        size = -(-n // (parts * lanes)) * lanes
+        starts = iter(range(0, n, size))
+
+        def turn() -> None:
+            for begin in starts:  # a shared iterator: who is done takes the next part
+                self._part(call, table, n, begin, min(begin + size, n))
+
+        others = [pool(self.threads).submit(turn) for _ in range(self.threads - 1)]
+        turn()
+        for other in others:
+            other.result()
+
+    def _part(self, call: Callable[..., None], table: int, n: int, begin: int, end: int) -> None:
+        work = self._work.pop() if self._work else np.zeros(self.compiled.work + 64, np.uint8)
+        call(table, n, begin, end, aligned(work))
+        self._work.append(work)
+
+
+@lru_cache(maxsize=8)
+def pool(threads: int) -> ThreadPoolExecutor:
+    """Threads besides the caller's own; they wait when there is nothing to do."""
+    return ThreadPoolExecutor(threads - 1, thread_name_prefix="pollux-kernel")
+
+
+def pointers(arrays: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Addresses of arrays."""
+    return np.fromiter((a.__array_interface__["data"][0] for a in arrays), np.uint64, len(arrays))
+
+
+def aligned(work: np.ndarray) -> int:
+    """Address of the first whole cache line of a workspace."""
+    return -(-work.__array_interface__["data"][0] // 64) * 64
