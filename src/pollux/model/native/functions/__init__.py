@@ -1,0 +1,144 @@
+"""Elementary functions over SIMD lanes as LLVM text: `define` one, or `module` for several with all they need.
+
+A function is `<L x real> pollux_NAME_REAL_LANES(<L x real> x[, y])`, fastcc, without side effects, accurate to 4 units
+in the last place (tests/model/test_native_functions.py holds the table), with C99's special values, and with the same
+bits at every number of lanes. Up to 8 lanes it is one piece of straight-line double precision; more lanes are pieces
+of 8, and single precision is rounded from double.
+"""
+
+from collections.abc import Callable, Iterable
+
+from pollux.model.native.functions import arc, circle, erf, erf_inv, exp, hyperbolic, log, power, root, trig
+from pollux.model.native.functions.emit import Emit, vector
+
+PIECE = 8
+"""Most lanes in one straight-line function: one AVX-512, two AVX2 or four NEON registers a value."""
+
+_UNARY: dict[str, Callable[[Emit, str], str]] = {
+    "acos": arc.acos,
+    "acosh": log.acosh,
+    "asin": arc.asin,
+    "asinh": log.asinh,
+    "atan": arc.atan,
+    "atanh": log.atanh,
+    "cbrt": root.cbrt,
+    "cos": trig.cos,
+    "cosh": hyperbolic.cosh,
+    "erf": erf.erf,
+    "erf_inv": erf_inv.erf_inv,
+    "erfc": erf.erfc,
+    "exp": exp.exp,
+    "exp2": exp.exp2,
+    "expm1": exp.expm1,
+    "log": log.log,
+    "log1p": log.log1p,
+    "logistic": exp.logistic,
+    "sin": trig.sin,
+    "sinh": hyperbolic.sinh,
+    "tan": trig.tan,
+    "tanh": hyperbolic.tanh,
+}
+_BINARY: dict[str, Callable[[Emit, str, str], str]] = {"atan2": arc.atan2, "pow": power.power}
+
+NAMES = frozenset(_UNARY) | frozenset(_BINARY)
+"""The functions offered, by the names of the JAX primitives."""
+
+Unit = tuple[str, int, str]
+"""(name, lanes, "double" or "float")."""
+
+
+def arity(name: str) -> int:
+    """Number of arguments."""
+    return 2 if name in _BINARY else 1
+
+
+def symbol(name: str, lanes: int, real: str) -> str:
+    """The name of the LLVM function, without the `@`."""
+    return f"pollux_{name}_{real}_{lanes}"
+
+
+def requires(name: str, lanes: int, real: str) -> tuple[Unit, ...]:
+    """The other units that this unit's text refers to."""
+    if name == "two_over_pi":
+        return ()
+    if name == "remainder":
+        return (("two_over_pi", 1, "double"),)
+    if lanes > PIECE:
+        return ((name, PIECE, real),)
+    if real == "float":
+        return ((name, lanes, "double"),)
+    return (("remainder", 1, "double"),) if name in ("sin", "cos", "tan") else ()
+
+
+def define(name: str, lanes: int, real: str) -> str:
+    """The text of one unit alone; what `requires` lists must be in the module too, once."""
+    if name == "two_over_pi":
+        return circle.table()
+    if name == "remainder":
+        return circle.exact()
+    e = Emit(lanes)
+    arguments = ["%x", "%y"][: arity(name)]
+    if lanes > PIECE:
+        return _header(name, lanes, real) + _pieces(name, lanes, real, arguments)
+    if real == "float":
+        return _header(name, lanes, real) + _widened(name, lanes, arguments)
+    result = _BINARY[name](e, *arguments) if name in _BINARY else _UNARY[name](e, *arguments)
+    body = "\n".join(e.lines)
+    return f"{_header(name, lanes, real)}{body}\n  ret {e.type} {result}\n}}"
+
+
+def module(wanted: Iterable[Unit]) -> str:
+    """The text of all wanted units and of what they require, each once."""
+    seen: dict[Unit, str] = {}
+    todo = list(wanted)
+    while todo:
+        unit = todo.pop()
+        if unit not in seen:
+            seen[unit] = define(*unit)
+            todo.extend(requires(*unit))
+    return "\n\n".join(seen.values())
+
+
+def _header(name: str, lanes: int, real: str) -> str:
+    kind = vector(lanes, real)
+    arguments = ", ".join(f"{kind} {a}" for a in ("%x", "%y")[: arity(name)])
+    attributes = "noinline nounwind willreturn memory(none)"
+    return f"define internal fastcc {kind} @{symbol(name, lanes, real)}({arguments}) {attributes} {{\nentry:\n"
+
+
+def _widened(name: str, lanes: int, arguments: list[str]) -> str:
+    """Single precision: the function in double precision, rounded."""
+    narrow, wide = vector(lanes, "float"), vector(lanes, "double")
+    lines = [f"  {a}.wide = fpext {narrow} {a} to {wide}" for a in arguments]
+    operands = ", ".join(f"{wide} {a}.wide" for a in arguments)
+    lines.append(f"  %wide = call fastcc {wide} @{symbol(name, lanes, 'double')}({operands})")
+    lines.append(f"  %out = fptrunc {wide} %wide to {narrow}")
+    return "\n".join([*lines, f"  ret {narrow} %out", "}"])
+
+
+def _pieces(name: str, lanes: int, real: str, arguments: list[str]) -> str:
+    """Many lanes: calls on pieces, joined pairwise."""
+    whole, piece = vector(lanes, real), vector(PIECE, real)
+    lines: list[str] = []
+    parts: list[str] = []
+    for start in range(0, lanes, PIECE):
+        indices = ", ".join(f"i32 {i}" for i in range(start, start + PIECE))
+        for a in arguments:
+            pick = f"shufflevector {whole} {a}, {whole} poison, <{PIECE} x i32> <{indices}>"
+            lines.append(f"  {a}.{start} = {pick}")
+        operands = ", ".join(f"{piece} {a}.{start}" for a in arguments)
+        lines.append(f"  %r{start} = call fastcc {piece} @{symbol(name, PIECE, real)}({operands})")
+        parts.append(f"%r{start}")
+    width = PIECE
+    while len(parts) > 1:
+        kind = vector(width, real)
+        indices = ", ".join(f"i32 {i}" for i in range(2 * width))
+        joined = []
+        for i in range(0, len(parts), 2):
+            out = f"%j{width}.{i}"
+            lines.append(
+                f"  {out} = shufflevector {kind} {parts[i]}, {kind} {parts[i + 1]}, <{2 * width} x i32> <{indices}>"
+            )
+            joined.append(out)
+        parts, width = joined, 2 * width
+    return "\n".join([*lines, f"  ret {whole} {parts[0]}", "}"])
