@@ -150,7 +150,7 @@ def test_covariance_stays_positive_definite(method):
     walk = compiled(space.system, method, 1, (-np.inf,) * 2, (np.inf,) * 2, 1)
     dt = np.ones(T)
     out = walk(
-        np.arange(T) * 1.0, dt, np.zeros((T, 1)), np.zeros((T, 1)), y, jnp.zeros(2), jnp.diag(jnp.array([1e8, 1e8])),
+        np.arange(T) * 1.0, dt, np.zeros((T, 1)), np.zeros((T, 1)), y, (jnp.zeros(2), jnp.diag(jnp.array([1e8, 1e8]))),
         jnp.asarray(space.p0), jnp.array([0.0, 1e-12]), jnp.array([1e-12, 1e-2]), np.inf, np.inf,
     )  # fmt: skip
     P = np.asarray(out[1])

@@ -222,9 +222,9 @@ def test_positive_definite_over_a_hundred_thousand_harsh_steps(method):
     y = np.where(g.uniform(size=(T, 2)) < 0.9, np.nan, g.standard_normal((T, 2)) * 1e-6)
     walk = compiled(space.system, method, 1, (-np.inf,) * 2, (np.inf,) * 2, 1)
     P = walk(
-        np.arange(T) * 1.0, np.ones(T), np.zeros((T, 1)), np.zeros((T, 1)), y, jnp.zeros(2),
-        jnp.diag(jnp.array([1e8, 1e-2])), jnp.asarray(space.p0), jnp.array([0.0, 1e-14]), jnp.array([1e-12, 1e2]),
-        np.inf, np.inf,
+        np.arange(T) * 1.0, np.ones(T), np.zeros((T, 1)), np.zeros((T, 1)), y,
+        (jnp.zeros(2), jnp.diag(jnp.array([1e8, 1e-2]))), jnp.asarray(space.p0), jnp.array([0.0, 1e-14]),
+        jnp.array([1e-12, 1e2]), np.inf, np.inf,
     )[1]  # fmt: skip
     P = np.asarray(P)
     assert np.isfinite(P).all()
@@ -241,7 +241,7 @@ def test_the_likelihood_can_be_differentiated():
 
     def loss(log_r):
         *_, nis, logdet = walk(
-            t, dt, u, u, y, jnp.asarray(space.x0), jnp.diag(space.P0), jnp.asarray(space.p0), space.Q,
+            t, dt, u, u, y, (jnp.asarray(space.x0), jnp.diag(space.P0)), jnp.asarray(space.p0), space.Q,
             space.R * jnp.exp(log_r), np.inf, np.inf,
         )  # fmt: skip
         return jnp.sum(nis + logdet)

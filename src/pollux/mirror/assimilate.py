@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from pollux.core.errors import MissingExtraError
 from pollux.core.twin import Twin
 from pollux.mirror.ekf import Ekf
-from pollux.mirror.method import Method
+from pollux.mirror.method import Carrying, Method, carrier
 from pollux.mirror.quality import Consistency, SensorQuality, consistency, sensor_quality
 from pollux.mirror.scan import compiled, steps
 from pollux.mirror.update import GATE, REOPEN, positive_noise, threshold
@@ -121,7 +121,7 @@ def assimilate(
     record: Any,
     *,
     track: tuple[str, ...] = (),
-    method: Method | None = None,
+    method: Method | Carrying | None = None,
     substeps: int = 4,
     dt_max: float | None = None,
     gate: float = GATE,
@@ -143,13 +143,13 @@ def assimilate(
     longest = pieces.fastest(space) if dt_max is None else float(dt_max)
     walk = steps(data, space.system, longest)
     low, high = space.bounds("x")
-    kernel = compiled(space.system, method or Ekf(), substeps, tuple(low), tuple(high), walk.pieces)
+    method = method or Ekf()
+    first = carrier(method).start(space.x0 if x0 is None else x0, np.diag(space.P0) if P0 is None else P0)
+    kernel = compiled(space.system, method, substeps, tuple(low), tuple(high), walk.pieces)
     x, P, y_hat, nu, S, used, nis, logdet = (
         np.asarray(a)
         for a in kernel(
-            walk.t, walk.dt, walk.u, walk.v, walk.y,
-            jnp.asarray(space.x0 if x0 is None else x0, jnp.float64),
-            jnp.asarray(np.diag(space.P0) if P0 is None else P0, jnp.float64),
+            walk.t, walk.dt, walk.u, walk.v, walk.y, first,
             jnp.asarray(space.p0 if params is None else params, jnp.float64),
             space.Q if Q is None else Q, positive_noise(space) if R is None else R,
             threshold(gate), math.inf if reopen is None else float(reopen),

@@ -14,28 +14,79 @@ had never come.
 
 Bounds: a mean outside `within` is moved to the bound after either update. The covariance is left as it was, which is
 never too small: cutting a Gaussian at a bound can only reduce its variance.
+
+A method whose belief is more than a mean and a covariance (an ensemble, particles, a bank of modes) carries that as its
+`State`, any pytree of float64 arrays, in the place of (x, P); mean and covariance are derived from it at every step:
+
+    carry(t, dt, state, u, v, y, use, gate, p, Q, R) -> state, (x, P, y_hat, nu, S_diag, used, nis, logdet)
+
+`carrier` makes every method one of these: the state of a Gaussian method is (x, P).
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
+import jax.numpy as jnp
 from jax import Array
 
 from pollux.model.backend import Program
 from pollux.model.statespace import System
 
-StepFn = Callable[..., tuple[Array, Array, Array, Array, Array, Array, Array, Array]]
+Outputs = tuple[Array, Array, Array, Array, Array, Array, Array, Array]
+StepFn = Callable[..., Outputs]
+State = Any
+CarryFn = Callable[..., tuple[State, Outputs]]
 
 PER_TWIN = (True, True, True, True, True, True, True, True, True, True, False, False)
 """Which arguments carry the fleet axis: all but Q and R."""
 
 
 class Method(Protocol):
-    """A filter: a small frozen value, `Ekf()` or `Ukf()`."""
+    """A Gaussian filter: a small frozen value, `Ekf()` or `Ukf()`."""
 
     def step(self, system: System, substeps: int, low: Any, high: Any) -> StepFn:
         """The per-twin function of the module docstring; `low` and `high` are the bounds of x."""
         ...
+
+
+@runtime_checkable
+class Carrying(Protocol):
+    """A filter that carries more than mean and covariance: a small frozen value, `Etkf(24)` or `Particles(1000)`."""
+
+    def start(self, x0: Any, P0: Any) -> State:
+        """The first state, for the belief x ~ N(x0, P0)."""
+        ...
+
+    def carry(self, system: System, substeps: int, low: Any, high: Any) -> CarryFn:
+        """The per-twin function of the module docstring; `low` and `high` are the bounds of x."""
+        ...
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A Gaussian method as a carrying one."""
+
+    method: Method
+
+    def start(self, x0: Any, P0: Any) -> State:
+        """(x0, P0)"""
+        return jnp.asarray(x0, jnp.float64), jnp.asarray(P0, jnp.float64)
+
+    def carry(self, system: System, substeps: int, low: Any, high: Any) -> CarryFn:
+        """The method's step."""
+        step = self.method.step(system, substeps, low, high)
+
+        def carry(t, dt, state, u, v, y, use, gate, p, Q, R):
+            out = step(t, dt, *state, u, v, y, use, gate, p, Q, R)
+            return out[:2], out
+
+        return carry
+
+
+def carrier(method: Method | Carrying) -> Carrying:
+    """The method as one that carries its state."""
+    return method if isinstance(method, Carrying) else Gaussian(method)
 
 
 def program(method: Method, system: System, substeps: int, low: Any, high: Any) -> Program:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pollux.mirror.method import Method
+from pollux.mirror.method import Carrying, Method, carrier
 from pollux.model import pieces
 from pollux.model.record import Record
 from pollux.model.statespace import System
@@ -40,16 +40,16 @@ def steps(record: Record, system: System, dt_max: float) -> Steps:
 
 
 @lru_cache(maxsize=64)
-def filtered(system: System, method: Method, substeps: int, low: tuple, high: tuple, n_pieces: int) -> Any:
-    """(t, dt, u, v, y, x0, P0, p, Q, R, gate, reopen) -> (x, P, y_hat, nu, S_diag, used, nis, logdet), stacked over T.
+def filtered(system: System, method: Method | Carrying, substeps: int, low: tuple, high: tuple, n_pieces: int) -> Any:
+    """(t, dt, u, v, y, first, p, Q, R, gate, reopen) -> (x, P, y_hat, nu, S_diag, used, nis, logdet), stacked over T.
 
-    A pure function of JAX arrays; differentiable in p, Q and R.
+    `first` is `carrier(method).start(x0, P0)`. A pure function of JAX arrays; differentiable in p, Q and R.
     """
-    step = method.step(system, substeps, np.array(low), np.array(high))
+    step = carrier(method).carry(system, substeps, np.array(low), np.array(high))
     period = system.period
 
     def one(carry, row, p, Q, R, gate, reopen):
-        x, P, refused = carry
+        state, refused = carry
         t, dt, u, v, y = row
         ny = len(y)
         silent, use = jnp.full(ny, jnp.nan), jnp.ones(ny)
@@ -61,23 +61,21 @@ def filtered(system: System, method: Method, substeps: int, low: tuple, high: tu
             sizes = jnp.where(jnp.arange(n_pieces) < count, period, 0.0)
         ends = t + jnp.cumsum(sizes)
 
-        def silently(carry, piece):
-            x, P = carry
+        def silently(state, piece):
             end, size = piece
-            x, P, *_ = step(end - size, size, x, P, u, u, silent, use, bound, p, Q, R)
-            return (x, P), None
+            return step(end - size, size, state, u, u, silent, use, bound, p, Q, R)[0], None
 
         if n_pieces > 1:
-            (x, P), _ = jax.lax.scan(silently, (x, P), (ends[:-1], sizes[:-1]))
-        out = step(ends[-1] - sizes[-1], sizes[-1], x, P, u, v, y, use, bound, p, Q, R)
-        x, P, _, nu, _, used, *_ = out
+            state, _ = jax.lax.scan(silently, state, (ends[:-1], sizes[:-1]))
+        state, out = step(ends[-1] - sizes[-1], sizes[-1], state, u, v, y, use, bound, p, Q, R)
+        _, _, _, nu, _, used, *_ = out
         came = ~jnp.isnan(nu)
         refused = jnp.where(came & (used == 0), refused + 1.0, jnp.where(came, 0.0, refused))
-        return (x, P, refused), out
+        return (state, refused), out
 
-    def walk(t, dt, u, v, y, x0, P0, p, Q, R, gate, reopen):
-        first = (x0, P0, jnp.zeros(y.shape[1]))
-        return jax.lax.scan(lambda c, r: one(c, r, p, Q, R, gate, reopen), first, (t, dt, u, v, y))[1]
+    def walk(t, dt, u, v, y, first, p, Q, R, gate, reopen):
+        start = (first, jnp.zeros(y.shape[1]))
+        return jax.lax.scan(lambda c, r: one(c, r, p, Q, R, gate, reopen), start, (t, dt, u, v, y))[1]
 
     return walk
 

@@ -98,8 +98,8 @@ def tune(
     key = (space.system, method or Ekf(), substeps, tuple(low), tuple(high), walk.pieces)
     loss = _loss(key, tuple(np.flatnonzero(free_q).tolist()), tuple(np.flatnonzero(free_r).tolist()), int(skip))
     args = (
-        walk.t, walk.dt, walk.u, walk.v, walk.y, jnp.asarray(space.x0 if x0 is None else x0, jnp.float64),
-        np.diag(space.P0), jnp.asarray(space.p0 if params is None else params, jnp.float64), Q0, R0, threshold(gate),
+        walk.t, walk.dt, walk.u, walk.v, walk.y, space.x0 if x0 is None else x0, np.diag(space.P0),
+        space.p0 if params is None else params, Q0, R0, threshold(gate),
     )  # fmt: skip
 
     def fun(theta):
@@ -144,7 +144,7 @@ def _loss(key: tuple, free_q: tuple[int, ...], free_r: tuple[int, ...], skip: in
 
     def loss(theta, t, dt, u, v, y, x0, P0, p, Q, R, gate):
         Q, R = Q * jnp.exp(to_q @ theta), R * jnp.exp(to_r @ theta)
-        *_, used, nis, logdet = walk(t, dt, u, v, y, x0, P0, p, Q, R, gate, math.inf)
+        *_, used, nis, logdet = walk(t, dt, u, v, y, (x0, P0), p, Q, R, gate, math.inf)
         terms = nis + logdet + jnp.sum(used, axis=1) * math.log(2 * math.pi)
         return 0.5 * jnp.sum(terms[skip:]) + 0.5 * jnp.sum((theta / PRIOR_SD) ** 2)
 

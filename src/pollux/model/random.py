@@ -44,6 +44,11 @@ class Stream(IntEnum):
     CHECK_PARAMETERS = 7
     CHECK_NOISE = 8
     LIFE_NOISE = 9
+    MIRROR_START = 16
+    MIRROR_NOISE = 17
+    MIRROR_SENSORS = 18
+    MIRROR_ROTATION = 19
+    MIRROR_RESAMPLING = 20
 
 
 def philox(counter: tuple[Any, Any, Any, Any], key: tuple[Any, Any]) -> tuple[Array, Array, Array, Array]:
