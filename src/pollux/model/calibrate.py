@@ -17,12 +17,13 @@ from pollux.core.twin import Twin
 from pollux.model.backend import Backend, Xla
 from pollux.model.coordinates import Coordinates, choose, coordinates
 from pollux.model.fit import Fit, natural, summarise
-from pollux.model.fitting import Problem, frame_arrays, gather, sensing, solving
+from pollux.model.fitting import Data, frame_arrays, gather, rows_of, sensing, solving
 from pollux.model.integrate import Method
-from pollux.model.leastsquares import FIT_OUTCOMES, FitOutcome, Tolerances
+from pollux.model.leastsquares import FIT_OUTCOMES, FitOutcome, Solved, Tolerances
 from pollux.model.record import Record, as_record
 from pollux.model.simulate import DEFAULT_METHOD, as_state
 from pollux.model.statespace import StateSpace, flatten
+from pollux.model.stream import Problem
 
 DEFAULT_TOLERANCES = Tolerances()
 
@@ -66,20 +67,19 @@ def calibrate(
     problem = Problem(space.system, method, chosen, states)
     back = backend or Xla()
     Z0 = _starts(frame, starts, seed)
-    solve = back.fleet(solving(problem))
-    arrays = (*frame_arrays(frame), space.p0, X0, *data.arrays())
-    Z, loss, iterations, code = solve(Z0, frame.low, frame.high, frame.deviation, *arrays, *tolerances)
-    best = _best(loss)
-    z, outcome = Z[:, best], FIT_OUTCOMES[int(code[best])]
-    if outcome is FitOutcome.STUCK:  # at machine precision no step lowers the loss any more: that is a minimum
-        outcome = FitOutcome.CONVERGED if np.isfinite(loss[best]) else outcome
+    solved = _solve(back, problem, Z0, frame, space.p0, X0, data, tolerances)
+    best = _best(solved.loss)
+    z, outcome = solved.z[:, best], FIT_OUTCOMES[int(solved.code[best])]
     if throw and outcome is not FitOutcome.CONVERGED:
         raise NumericalError(
-            f"Calibration of `{space.system.name}` by {method}: {outcome.value}, best loss {loss[best]:.6g}; "
+            f"Calibration of `{space.system.name}` by {method}: {outcome.value}, best loss {solved.loss[best]:.6g}; "
             "try more `starts`, tighter bounds or priors, or `Adaptive()`"
         )
-    residuals, J, seen = back.one(sensing(problem))(z, *arrays)
-    trials = tuple((float(v), int(n), FIT_OUTCOMES[int(c)]) for v, n, c in zip(loss, iterations, code, strict=True))
+    residuals, J, seen = _rows(back, problem, z, frame, space.p0, X0, data)
+    trials = tuple(
+        (float(v), int(n), FIT_OUTCOMES[int(c)])
+        for v, n, c in zip(solved.loss, solved.iterations, solved.code, strict=True)
+    )
     return summarise(twin, space, records, data, frame, chosen, states, X0, z, residuals, J, seen, outcome, trials)
 
 
@@ -99,11 +99,41 @@ def sensitivities(
     data = gather(records, _sigma(space, records))
     problem = Problem(space.system, method, chosen, states)
     z = np.zeros(len(frame))
-    _, J, _ = Xla().one(sensing(problem))(z, *frame_arrays(frame), space.p0, X0, *data.arrays())
+    _, J, _ = _rows(Xla(), problem, z, frame, space.p0, X0, data)
     theta = np.asarray(frame.value(z))
     S, log = natural(J, theta, frame.slope(z), frame)
     k = len(chosen)
     return S, frame.names, log, np.where(log[k:], frame.scale[k:] / np.where(log[k:], theta[k:], 1.0), 1.0)
+
+
+def _solve(
+    back: Backend,
+    problem: Problem,
+    Z0: np.ndarray,
+    frame: Coordinates,
+    p: np.ndarray,
+    X0: np.ndarray,
+    data: Data,
+    tolerances: Tolerances,
+) -> Solved:
+    """Every start, lane last; one start alone runs as one twin."""
+    arrays = (*frame_arrays(frame), p, _squeezed(X0), 1 / data.sigma, *data.arrays(), *tolerances)
+    if Z0.shape[1] > 1:
+        return Solved(*back.fleet(solving(problem))(Z0, *arrays))
+    return Solved(*(v[..., None] for v in back.one(solving(problem))(Z0[:, 0], *arrays)))
+
+
+def _rows(
+    back: Backend, problem: Problem, z: np.ndarray, frame: Coordinates, p: np.ndarray, X0: np.ndarray, data: Data
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Residuals (N,), their Jacobian in z (N, k), and what the sensors should have read (R, T, ny)."""
+    seen, V = back.one(sensing(problem))(np.asarray(frame.value(z)), p, _squeezed(X0), *data.arrays())
+    return rows_of(problem, data, seen, V, frame.slope(z))
+
+
+def _squeezed(X0: np.ndarray) -> np.ndarray:
+    """One record has no axis of records."""
+    return X0[0] if len(X0) == 1 else X0
 
 
 def _records(space: StateSpace, record: Any, times: Any) -> tuple[Record, ...]:
