@@ -18,14 +18,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
+from jax.scipy.linalg import block_diag
 
 from pollux.intervene.mpc_options import Riccati
-from pollux.intervene.mpc_problem import Shape, Values, rows_of
-from pollux.intervene.mpc_stages import Direction, Stages, Verdict, move_weight
+from pollux.intervene.mpc_problem import Shape, Values
+from pollux.intervene.mpc_stages import Direction, Stages, Verdict, terms
 
 _TRIALS = 8
+_NEAR = 1e-3
 
 
 class _Point(NamedTuple):
@@ -44,7 +45,8 @@ class _Pass(NamedTuple):
     point: _Point
     K: Array
     damping: Array
-    ok: Array
+    off: Array
+    bold: Array
     done: Array
     passes: Array
 
@@ -60,51 +62,52 @@ def riccati(
     N, c, n = shape.steps, len(shape.controls), v.x.size
 
     def body(at: _Pass) -> _Pass:
-        k, K, gain, off, ok = _backward(shape, v, s, verdict, at.point, at.damping)
-        done = ok & ((off < method.tolerance) | (gain <= 1e-14 * jnp.abs(at.point.value)))
+        k, K, gain, off, ok, held = _backward(shape, v, s, verdict, at.point, at.damping, at.bold, at.off)
+        solved = (off < method.tolerance) | (gain <= 1e-14 * jnp.abs(at.point.value))
+        last = jnp.where(at.bold, 1, _TRIALS)
 
         def attempt(carry):
             _, alpha, tries, _, _ = carry
-            alpha = jnp.where((tries == _TRIALS) | ~ok | done, 0.0, alpha)
+            alpha = jnp.where(tries == last, 0.0, alpha)
             point, smooth = _follow(shape, v, s, verdict, at.point, k, K, alpha, at.damping)
             better = (point.value < at.point.value) | (alpha == 0.0)
             return point, 0.25 * alpha, tries + 1, better, smooth & (alpha == 1.0)
 
-        start = (at.point, jnp.ones(()), jnp.asarray(0), jnp.asarray(False), jnp.asarray(False))
+        start = (at.point, jnp.ones(()), jnp.asarray(0), solved | ~ok, jnp.asarray(False))
         point, alpha, _, _, exact = jax.lax.while_loop(lambda carry: ~carry[3], attempt, start)
-        done = done | exact | (ok & (alpha == 0.0))
-        return _Pass(point, K, jnp.where(ok, at.damping, 10 * at.damping), ok, done, at.passes + 1)
+        failed = alpha == 0.0
+        done = ok & (solved | (exact & ~held) | (failed & ~at.bold))
+        return _Pass(point, K, jnp.where(ok, at.damping, 10 * at.damping), off, ~failed, done, at.passes + 1)
 
     nothing = _Point(jnp.zeros((N, c)), jnp.zeros((N, c)), jnp.zeros((N, n)), jnp.zeros((N, n)), s.rows, jnp.zeros(()))
-    start = _Pass(nothing, jnp.zeros((N, c, n + c)), damping, jnp.asarray(True), ~run, jnp.asarray(0))
+    start = _Pass(nothing, jnp.zeros((N, c, n + c)), damping, jnp.ones(()), jnp.asarray(True), ~run, jnp.asarray(0))
     end = jax.lax.while_loop(lambda at: ~at.done & (at.passes < method.iterations), body, start)
     return Direction(end.point.d, end.point.before, end.K), -end.point.value, end.damping
 
 
-def _backward(shape: Shape, v: Values, s: Stages, verdict: Verdict, at: _Point, damping: Array):
+def _backward(
+    shape: Shape, v: Values, s: Stages, verdict: Verdict, at: _Point, damping: Array, bold: Array, near: Array
+):
     """Newton step k (N, c) and gains K (N, c, n + c) of the piece around `at`.
 
     Also k'Hk, the largest move that the gradient asks for (in units of the range) and whether all curvature of the
     free inputs is positive. Carried: Hessian V and slope of the value in (dx, d of the stage before) along the Newton
     step, and the slope along no step, which tells the inputs that their limits hold.
     """
-    referenced, rows, width = np.asarray(shape.referenced, int), rows_of(shape, v), v.high - v.low
-    controls, n, c = np.asarray(shape.controls, int), v.x.size, len(shape.controls)
-    rho, prox = move_weight(shape, v), damping * verdict.sigma
+    e, prox = terms(shape, v), damping * verdict.sigma
+    n, c, pick, rho = e.n, e.c, e.pick, e.rho
+    least = 1e-14 * verdict.sigma
 
     def one(carry, given):
-        V, newton, still, gain, off, ok = carry
+        V, newton, still, gain, off, ok, any_held = carry
         t, held, reference, weight, here, M, d, turn, before, after, lin = given
 
-        def limits(z):
-            return rows(t, z[:n], held.at[controls].set(v.low + z[n:] * width))
-
-        R = jax.jacfwd(limits)(jnp.concatenate([here.after, here.w]))
+        R = jax.jacfwd(lambda z: e.limits(t, held, z))(jnp.concatenate([here.after, here.w]))
         below = jnp.maximum(-lin, 0.0)
         slope = -(2 * v.w2 * below) @ R
-        slope = slope.at[referenced].add(2 * weight * (here.after[referenced] + after[referenced] - reference))
+        slope = slope + jnp.concatenate([(2 * weight * (pick @ (here.after + after) - reference)) @ pick, jnp.zeros(c)])
         S = V + (R.T * jnp.where(below > 0, 2 * v.w2, 0.0)) @ R
-        S = S.at[referenced, referenced].add(2 * weight)
+        S = S + block_diag((pick.T * (2 * weight)) @ pick, jnp.zeros((c, c)))
         T = jnp.concatenate([here.J, jnp.concatenate([jnp.zeros((c, n)), jnp.eye(c)], axis=1)])
         Q, q, g = T.T @ S @ T, (newton + slope) @ T, (still + slope) @ T
         if shape.goal:
@@ -114,51 +117,58 @@ def _backward(shape: Shape, v: Values, s: Stages, verdict: Verdict, at: _Point, 
         pull = move + prox * d
         q_u, g_u = q[n:] + pull, g[n:] + pull
         low, high = -here.w, 1.0 - here.w
-        free = ~(((d <= low) & (g_u > 0)) | ((d >= high) & (g_u < 0)))
         H = Q[n:, n:] + jnp.diag(rho + prox)
+        whole, _ = _factor(H, least)
+        wish = -_solve_transposed(whole, _solve(whole, q_u[:, None]))[:, 0]
+        close = jnp.minimum(near, _NEAR)
+        at_low = jnp.where(bold, d + wish <= low, (d <= low + close) & (g_u > 0))
+        at_high = jnp.where(bold, d + wish >= high, (d >= high - close) & (g_u < 0))
+        fixed = at_low | at_high
+        to = jnp.where(at_low, low - d, jnp.where(at_high, high - d, 0.0))
+        free = ~fixed
+        cross = jnp.concatenate([(q_u + H @ to)[:, None], Q[n:, :n], -jnp.diag(rho)], axis=1)
         H = jnp.where(free[:, None] & free[None, :], H, 0.0) + jnp.diag(jnp.where(free, 0.0, 1.0))
-        cross = jnp.concatenate([q_u[:, None], Q[n:, :n], -jnp.diag(rho)], axis=1)
-        L, positive = _factor(H, 1e-14 * verdict.sigma)
+        L, positive = _factor(H, least)
         Y = _solve(L, jnp.where(free[:, None], cross, 0.0))
         X = _solve_transposed(L, Y)
-        V = jax.scipy.linalg.block_diag(Q[:n, :n], jnp.diag(rho)) - Y[:, 1:].T @ Y[:, 1:]
-        newton = jnp.concatenate([q[:n], -move]) - Y[:, 0] @ Y[:, 1:]
+        k = to - X[:, 0]
+        V = block_diag(Q[:n, :n], jnp.diag(rho)) - Y[:, 1:].T @ Y[:, 1:]
+        newton = jnp.concatenate([q[:n] + k @ Q[n:, :n], -move - rho * k])
         still = jnp.concatenate([g[:n], -move])
         asked = jnp.max(jnp.abs(d - jnp.clip(d - g_u / verdict.sigma, low, high)))
-        carry = (V, newton, still, gain + jnp.sum(Y[:, 0] ** 2), jnp.maximum(off, asked), ok & positive)
-        return carry, (-X[:, 0], -X[:, 1:])
+        gain = gain + jnp.sum(jnp.abs(q_u * k))
+        carry = (V, newton, still, gain, jnp.maximum(off, asked), ok & positive, any_held | jnp.any(fixed))
+        return carry, (k, -X[:, 1:])
 
     zero, m = jnp.zeros(()), n + c
     last = jnp.concatenate([-v.worth, jnp.zeros(c)])
-    start = (jnp.zeros((m, m)), last, last, zero, zero, jnp.asarray(True))
+    start = (jnp.zeros((m, m)), last, last, zero, zero, jnp.asarray(True), jnp.asarray(False))
     given = _given(shape, v, s, verdict, at)
-    (_, _, _, gain, off, ok), (k, K) = jax.lax.scan(one, start, given, reverse=True)
-    return k, K, gain, off, ok
+    (_, _, _, gain, off, ok, held), (k, K) = jax.lax.scan(one, start, given, reverse=True)
+    return k, K, gain, off, ok, held
 
 
 def _follow(shape: Shape, v: Values, s: Stages, verdict: Verdict, at: _Point, k, K, alpha: Array, damping: Array):
     """The point that the gains lead to, and whether the piece of the objective is still that of `at`."""
-    referenced, rows, width = np.asarray(shape.referenced, int), rows_of(shape, v), v.high - v.low
-    controls, n, c = np.asarray(shape.controls, int), v.x.size, len(shape.controls)
-    rho, prox = move_weight(shape, v), damping * verdict.sigma
+    e, prox = terms(shape, v), damping * verdict.sigma
+    n, c, pick, rho = e.n, e.c, e.pick, e.rho
 
     def one(carry, given):
         dx, last, missed, free, value, same = carry
         (t, held, reference, weight, here, M, d_old, _, before, _, lin_old), k, K = given
-        p = k + K @ free
+        p = jnp.where(alpha > 0, k + K @ free, 0.0)
         gap = jnp.concatenate([dx - before, missed]) - alpha * free
-        raw = d_old + alpha * p + K @ jnp.where(alpha == 1.0, gap, 0.0)
+        raw = d_old + alpha * p + jnp.where(alpha == 1.0, K @ gap, 0.0)
         d = jnp.clip(raw, -here.w, 1.0 - here.w)
         free = jnp.concatenate([here.J @ jnp.concatenate([free[:n], p]), p])
         after = here.J @ jnp.concatenate([dx, d])
 
-        def limits(z):
-            return rows(t, z[:n], held.at[controls].set(v.low + z[n:] * width))
-
-        _, tangent = jax.jvp(limits, (jnp.concatenate([here.after, here.w]),), (jnp.concatenate([after, d]),))
+        _, tangent = jax.jvp(
+            lambda z: e.limits(t, held, z), (jnp.concatenate([here.after, here.w]),), (jnp.concatenate([after, d]),)
+        )
         lin = here.rows + tangent
         below, base = jnp.maximum(-lin, 0.0), jnp.maximum(-here.rows, 0.0)
-        miss, far, turn = here.after[referenced] - reference, after[referenced], d - last
+        miss, far, turn = pick @ here.after - reference, pick @ after, d - last
         value = (
             value
             + jnp.sum(v.w2 * (below - base) * (below + base))

@@ -10,7 +10,8 @@ Source: Bertsekas, Nonlinear Programming (1999), sec. 1.9 (costate); Burke and F
 composite optimization, Math. Prog. 71 (1995) (curvature of the rows).
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,16 +70,43 @@ class Verdict(NamedTuple):
     kkt: Array
 
 
-def move_weight(shape: Shape, v: Values) -> Array:
-    """rho (c,): second derivative of the price of a move, in scaled inputs."""
-    return 2 * v.rate * (v.high - v.low) ** 2
+class Terms(NamedTuple):
+    """The functions and constants of one stage, shared by all sweeps over the horizon."""
+
+    n: int
+    c: int
+    pick: np.ndarray
+    """(referenced, n) of 0 and 1"""
+    rho: Array
+    """(c,) second derivative of the price of a move, in scaled inputs"""
+    ahead: Callable[[Any, Array, Array], tuple[Array, Array]]
+    """(t at the beginning, held inputs (m,), z) -> (x at the end, integral of the goal)"""
+    limits: Callable[[Any, Array, Array], Array]
+    """(t at the end, held inputs, (x at the end, w)) -> rows (r,)"""
+
+
+def terms(shape: Shape, v: Values) -> Terms:
+    """Selections are products with constant matrices: plain to differentiate, and free where code is folded."""
+    n, m, c = v.x.size, v.before.size, len(shape.controls)
+    pick, decided = np.eye(n)[list(shape.referenced)], np.eye(m)[list(shape.controls)]
+    chosen = decided.any(0)
+    advance, rows, width = stage(shape), rows_of(shape, v), v.high - v.low
+
+    def inputs(held, w):
+        return jnp.where(chosen, (v.low + w * width) @ decided, held)
+
+    def ahead(t, held, z):
+        return advance(t, z[:n], inputs(held, z[n:]), v.p)
+
+    def limits(t, held, z):
+        return rows(t, z[:n], inputs(held, z[n:]))
+
+    return Terms(n, c, pick, 2 * v.rate * width**2, ahead, limits)
 
 
 def forward(shape: Shape, v: Values, old: Stages, step: Direction, alpha: Array) -> Stages:
     """Simulate and linearise the plan that `step` makes of `old`. With `alpha` = 0 that is `old` again."""
-    at, referenced = np.asarray(shape.controls, int), np.asarray(shape.referenced, int)
-    advance, rows, width, n = stage(shape), rows_of(shape, v), v.high - v.low, v.x.size
-    rho = move_weight(shape, v)
+    s = terms(shape, v)
 
     def one(carry, given):
         x, last, missed, cost, penalty = carry
@@ -88,69 +116,63 @@ def forward(shape: Shape, v: Values, old: Stages, step: Direction, alpha: Array)
         w = planned + K @ jnp.concatenate([x - x_old - alpha * dx, missed])
         w = jnp.clip(jnp.where(jnp.isfinite(w), w, planned), 0.0, 1.0)
 
-        def ahead(z):
-            after, goal = advance(t, z[:n], held.at[at].set(v.low + z[n:] * width), v.p)
+        def both(z):
+            after, goal = s.ahead(t, held, z)
             out = jnp.append(after, goal) if shape.goal else after
             return out, out
 
-        J, out = jax.jacfwd(ahead, has_aux=True)(jnp.concatenate([x, w]))
-        after, change = out[:n], w - last
-        r = rows(t + shape.step, after, held.at[at].set(v.low + w * width))
-        paid = jnp.sum(v.w2 * jnp.maximum(-r, 0.0) ** 2)
-        cost = cost + jnp.sum(weight * (after[referenced] - reference) ** 2) + 0.5 * jnp.sum(rho * change**2) + paid
-        cost = cost + out[n] if shape.goal else cost
-        slope = J[n] if shape.goal else None
-        return (after, w, w - planned, cost, penalty + paid), (w, change, x, after, J[:n], r, slope)
+        J, out = jax.jacfwd(both, has_aux=True)(jnp.concatenate([x, w]))
+        after, change = out[: s.n], w - last
+        rows = s.limits(t + shape.step, held, jnp.concatenate([after, w]))
+        paid = jnp.sum(v.w2 * jnp.maximum(-rows, 0.0) ** 2)
+        cost = cost + jnp.sum(weight * (s.pick @ after - reference) ** 2) + 0.5 * jnp.sum(s.rho * change**2) + paid
+        cost = cost + out[s.n] if shape.goal else cost
+        slope = J[s.n] if shape.goal else None
+        return (after, w, w - planned, cost, penalty + paid), (w, change, x, after, J[: s.n], rows, slope)
 
     zero = jnp.zeros(())
-    start = (v.x, (v.before[at] - v.low) / width, jnp.zeros(len(at)), zero, zero)
+    first = (v.before[np.asarray(shape.controls, int)] - v.low) / (v.high - v.low)
     given = (jnp.arange(shape.steps, dtype=float), v.held, v.reference, v.reference_weight, old.w, old.before, *step)
-    (x, _, _, cost, penalty), out = jax.lax.scan(one, start, given)
+    (x, _, _, cost, penalty), out = jax.lax.scan(one, (v.x, first, jnp.zeros(s.c), zero, zero), given)
     return Stages(*out, cost - v.worth @ x, penalty)
 
 
-def judge(shape: Shape, v: Values, s: Stages) -> Verdict:
+def judge(shape: Shape, v: Values, plan: Stages) -> Verdict:
     """Gradient, multipliers and residual of a plan; the residual is that of `mpc_sqp`.
 
     Costates of the smooth part and of the penalties run backward apart, and with them the curvature
     P_k = A' (P_k+1 + 2 q) A + M_k of the smooth part, of which the largest diagonal scales the residual.
     """
-    at, referenced = np.asarray(shape.controls, int), np.asarray(shape.referenced, int)
-    advance, rows, width, n = stage(shape), rows_of(shape, v), v.high - v.low, v.x.size
-    rho = move_weight(shape, v)
+    s = terms(shape, v)
+    n, c = s.n, s.c
 
     def one(carry, given):
         smooth, hard, P, later, moves, sigma = carry
         k, held, reference, weight, here = given
         t = v.t + shape.step * k
-
-        def limits(z):
-            return rows(t + shape.step, z[:n], held.at[at].set(v.low + z[n:] * width))
-
-        R = jax.jacfwd(limits)(jnp.concatenate([here.after, here.w]))
+        R = jax.jacfwd(lambda z: s.limits(t + shape.step, held, z))(jnp.concatenate([here.after, here.w]))
         y = 2 * v.w2 * jnp.maximum(-here.rows, 0.0)
-        smooth = smooth.at[referenced].add(2 * weight * (here.after[referenced] - reference))
+        smooth = smooth + (2 * weight * (s.pick @ here.after - reference)) @ s.pick
         hard = hard - y @ R[:, :n]
-        P = P.at[referenced, referenced].add(2 * weight)
+        P = P + (s.pick.T * (2 * weight)) @ s.pick
         g, h, H = smooth @ here.J, hard @ here.J, here.J.T @ P @ here.J
         M = None
         if shape.goal:
             costate = smooth + hard
 
             def hamiltonian(z):
-                after, goal = advance(t, z[:n], held.at[at].set(v.low + z[n:] * width), v.p)
+                after, goal = s.ahead(t, held, z)
                 return goal + costate @ after if shape.exact else goal
 
             M = jax.hessian(hamiltonian)(jnp.concatenate([here.before, here.w]))
             g, H = g + here.slope, H + M
-        slope = g[n:] + rho * here.change - later
-        size = jnp.maximum(jnp.max(jnp.abs(slope)), jnp.max(jnp.diagonal(H)[n:] + rho * (1.0 + moves)))
-        carry = (g[:n], h[:n], H[:n, :n], rho * here.change, jnp.ones(()), jnp.maximum(sigma, size))
+        slope = g[n:] + s.rho * here.change - later
+        size = jnp.maximum(jnp.max(jnp.abs(slope)), jnp.max(jnp.diagonal(H)[n:] + s.rho * (1.0 + moves)))
+        carry = (g[:n], h[:n], H[:n, :n], s.rho * here.change, jnp.ones(()), jnp.maximum(sigma, size))
         return carry, (slope + h[n:] - y @ R[:, n:], y, M)
 
-    c = len(at)
     start = (-v.worth, jnp.zeros(n), jnp.zeros((n, n)), jnp.zeros(c), jnp.zeros(()), jnp.asarray(1e-12))
-    series = s._replace(cost=None, penalty=None)
+    series = plan._replace(cost=None, penalty=None)
     given = (jnp.arange(shape.steps, dtype=float), v.held, v.reference, v.reference_weight, series)
     (*_, sigma), (reduced, y, M) = jax.lax.scan(one, start, given, reverse=True)
 
@@ -158,5 +180,5 @@ def judge(shape: Shape, v: Values, s: Stages) -> Verdict:
         w, slope = given
         return jnp.maximum(worst, jnp.max(jnp.abs(w - jnp.clip(w - slope / sigma, 0.0, 1.0)))), None
 
-    kkt, _ = jax.lax.scan(residual, jnp.zeros(()), (s.w, reduced))
+    kkt, _ = jax.lax.scan(residual, jnp.zeros(()), (plan.w, reduced))
     return Verdict(reduced, y, M, sigma, kkt)
