@@ -157,6 +157,9 @@ class TankHost:
     def lanes(self) -> dict[str, Lane]:
         return {} if self.lane is None else {self.lane.name: self.lane}
 
+    def refused(self) -> dict[str, int]:
+        return {"unit": 2}
+
     async def push(self, readings: list[dict[str, Any]]) -> dict[str, Any]:
         self.pushed += readings
         return {"accepted": len(readings), "refused": []}

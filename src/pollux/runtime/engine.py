@@ -79,6 +79,10 @@ class Engine:
         """The live twins by name."""
         return {name: running.lane for name, running in self._running.items()}
 
+    def refused(self) -> Mapping[str, int]:
+        """Messages in the quarantine since the start, by reason, of all twins."""
+        return {} if self._intake is None else dict(self._intake.quarantine.counts)
+
     async def push(self, readings: list[dict[str, Any]]) -> dict[str, Any]:
         """Take readings that came over HTTP; what is answered as accepted is durable."""
         connector = next((c for c in self.connectors.values() if isinstance(c, HttpConnector)), None)

@@ -7,7 +7,6 @@ cache of it.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -67,8 +66,6 @@ class Fold:
         self.aligned = align.start(binding)
         self.seq = 0
         """Every row of the journal before this one is folded in."""
-        self.counts: Counter[str] = Counter()
-        """Rows that were stored and not fused, by reason."""
         self._tracks: list[tuple[float, np.ndarray, np.ndarray]] = []
         self._since = 0
 
@@ -146,7 +143,7 @@ class Fold:
         done = align.push(self.binding, self.aligned, delivery.rows)
         self.aligned = done.state
         for outcome in done.outcomes:
-            self.counts[outcome.reason] += 1
+            self.lane.unfused[outcome.reason] += 1
             if tell is not None:
                 tell(self.binding, outcome)
         return done.readings

@@ -8,6 +8,7 @@ All mathematics runs in worker threads; the loop only waits.
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -61,6 +62,8 @@ class Lane:
         self.live, self.journal, self.actuators = live, journal, actuators
         self.switch, self.site, self.trail = switch, site, trail
         self.hub = Hub()
+        self.unfused: Counter[str] = Counter()
+        """Readings that were stored and not fused since the start, by reason: `late`, `duplicate`, `future`."""
         self.dialogue: Any = None
         """Answers questions about this twin; trained at the first one (`serve.asking`)."""
         self.conversations: dict[str, Any] = {}

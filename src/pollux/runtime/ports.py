@@ -112,6 +112,10 @@ class Host(Protocol):
         """The live twins by name."""
         ...
 
+    def refused(self) -> Mapping[str, int]:
+        """Messages in the quarantine since the start, by reason, of all twins."""
+        ...
+
     async def push(self, readings: list[dict[str, Any]]) -> dict[str, Any]:
         """Take readings that came over HTTP; what is answered as accepted is durable."""
         ...

@@ -10,8 +10,8 @@ from pollux.runtime.store.base import Store
 def refill(live: LiveTwin, binding: Binding, store: Store, span: float) -> int:
     """Put the last `span` seconds of estimates and measurements into the ring of `live`. Returns the rows.
 
-    What was predicted of each reading is not stored and stays unknown. Rows that the ring holds already, from the
-    replay, are kept as they are.
+    What was predicted of each reading, and whether it was fused, is not stored and stays unknown. Rows that the ring
+    holds already, from the replay, are kept as they are.
     """
     held = live.ring.rows()
     end = held[0, 0] if len(held) else np.inf
@@ -28,6 +28,7 @@ def refill(live: LiveTwin, binding: Binding, store: Store, span: float) -> int:
         _, mine, theirs = np.intersect1d(track.t, t, return_indices=True)
         (values if port.kind == "sensor" else inputs)[mine, port.column] = value[theirs]
     unknown = np.full((len(track), ny), np.nan)
-    rows = np.hstack([track.t[:, None], values, unknown, unknown, track.mean, track.sd, inputs])
+    nis = np.full((len(track), 2), np.nan)
+    rows = np.hstack([track.t[:, None], values, unknown, unknown, track.mean, track.sd, inputs, unknown, nis])
     live.ring.load(np.vstack([rows, held]))
     return len(rows)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pollux.core.signals import Belief, Readings
+from pollux.core.signals import Belief, Health, Readings
 
 Z95 = 1.959963984540054
 """Half width of a 95 % interval in standard deviations."""
@@ -21,13 +21,18 @@ class Span:
     mean: np.ndarray
     sd: np.ndarray
     inputs: np.ndarray
+    used: np.ndarray
+    """Of each reading: 1 fused, 0 outside the gate, -1 of a sensor under suspicion, NaN where none came."""
+    nis: np.ndarray
+    dof: np.ndarray
+    """(T,): as in `Belief`; NaN where unknown."""
 
 
 class Ring:
     """The last `capacity` steps of one twin with `n` estimates, `ny` sensors and `nu` inputs."""
 
     def __init__(self, capacity: int, n: int, ny: int, nu: int):
-        self._widths = (1, ny, ny, ny, n, n, nu)
+        self._widths = (1, ny, ny, ny, n, n, nu, ny, 1, 1)
         self._rows = np.full((max(2, capacity), sum(self._widths)), np.nan)
         self._count = 0
 
@@ -43,6 +48,9 @@ class Ring:
             belief.mean,
             sd,
             belief.inputs,
+            _used(readings, belief),
+            [belief.nis],
+            [belief.nis_dof],
         )
         self._rows[self._count % len(self._rows)] = np.concatenate(row)
         self._count += 1
@@ -52,12 +60,16 @@ class Ring:
         rows = self.rows()
         t = rows[:, 0]
         rows = rows[(t >= start) & (t <= end)]
-        edges = np.cumsum(self._widths)[:-1]
         if len(rows) > points:
-            _, measured, predicted, spread, *_ = np.split(rows, edges, axis=1)
-            rows = rows[_chosen(_surprise(measured, predicted, spread), points)]
-        parts = np.split(rows, edges, axis=1)
-        return Span(parts[0][:, 0], *parts[1:])
+            whole = self._split(rows)
+            rows = rows[_chosen(_surprise(whole.measured, whole.predicted, whole.predicted_sd), points)]
+        return self._split(rows)
+
+    def last(self, steps: int) -> Span:
+        """The newest `steps` steps, none left out."""
+        size = len(self._rows)
+        n = min(steps, self._count, size)
+        return self._split(self._rows[np.arange(self._count - n, self._count) % size])
 
     def rows(self) -> np.ndarray:
         """All rows, oldest first; a copy that may be kept."""
@@ -66,6 +78,11 @@ class Ring:
             return self._rows[: self._count].copy()
         return np.roll(self._rows, -(self._count % size), axis=0)
 
+    def _split(self, rows: np.ndarray) -> Span:
+        parts = np.split(rows, np.cumsum(self._widths)[:-1], axis=1)
+        t, *wide, nis, dof = parts
+        return Span(t[:, 0], *wide, nis=nis[:, 0], dof=dof[:, 0])
+
     def load(self, rows: np.ndarray) -> None:
         """Replace the content by what `rows()` gave; rows of another width are ignored, because it is a cache."""
         if rows.ndim != 2 or rows.shape[1] != self._rows.shape[1]:
@@ -73,6 +90,12 @@ class Ring:
         kept = rows[-len(self._rows) :]
         self._rows[: len(kept)] = kept
         self._count = len(kept)
+
+
+def _used(readings: Readings, belief: Belief) -> np.ndarray:
+    means = {Health.GOOD: 1.0, Health.SUSPECT: -1.0}
+    used = np.array([means.get(h, 0.0) for h in belief.health])
+    return np.where(np.isnan(readings.values), np.nan, used)
 
 
 def _surprise(measured: np.ndarray, predicted: np.ndarray, spread: np.ndarray) -> np.ndarray:

@@ -23,7 +23,8 @@ def twins(answer: Any) -> Any:
         for card in answer["twins"]
     ]
     figures = [{"twin": card["name"], **f} for card in answer["twins"] for f in card["figures"]]
-    return {"twins": rows, "figures": figures}
+    shown = {} if len(rows) == answer["matched"] else {"shown": f"{len(rows)} of {answer['matched']} twins"}
+    return shown | {"twins": rows, "figures": figures}
 
 
 def observe(answer: Any) -> Any:
@@ -88,6 +89,33 @@ def what_if(answer: Any) -> Any:
     return {"at the end": rows, "limits": risks}
 
 
+def diagnose(answer: Any) -> Any:
+    """Findings; whether the filter is consistent; one line a sensor; what was late or refused."""
+    found, judged = answer["trust"]["nis"], answer["trust"]["coverage"]
+    each = answer["trust"]["sensors"]
+    sensors = {
+        name: {"state": now["health"], "age": now["age"]}
+        | {k: each[name][k] and round(each[name][k], 3) for k in ("health", "coverage", "refused")}
+        for name, now in answer["sensors"].items()
+    }
+    return {
+        "filter": found["verdict"],
+        "NIS per reading": _between(found["ratio"], found["low"], found["high"]),
+        "inside the 95 % band": _between(judged["share"], judged["low"], judged["high"]),
+        "findings": [_alarm(a) for a in answer["findings"]],
+        "sensors": sensors,
+        "remarks": [f"{name}: {'; '.join(s['remarks'])}" for name, s in each.items() if s["remarks"]],
+        "stored, not fused": answer["unfused"],
+        "quarantine": answer["refused"],
+    }
+
+
+def _between(value: float | None, low: float, high: float | None) -> str:
+    if value is None or high is None:
+        return "too few readings"
+    return f"{value:.3f}, expected {low:.3f} to {high:.3f}"
+
+
 def alarms(answer: Any) -> Any:
     """One line an alarm."""
     return {"alarms": [_alarm(a) for a in answer["alarms"]], "suppressed": answer["suppressed"]}
@@ -149,7 +177,8 @@ def _proposal(p: Mapping[str, Any]) -> dict[str, Any]:
 
 
 VIEWS: Mapping[str, View] = {
-    "twins": twins, "observe": observe, "history": history, "forecast": forecast, "what_if": what_if, "alarms": alarms,
+    "twins": twins, "diagnose": diagnose, "observe": observe, "history": history, "forecast": forecast,
+    "what_if": what_if, "alarms": alarms,
     "proposals": proposals, "propose": proposal, "optimise": proposal, "approve": proposal, "reject": proposal,
     "explain": explain, "audit": audit, "describe": describe,
 }  # fmt: skip

@@ -105,12 +105,16 @@ async def forecast(call: Call[ForecastParams]) -> dict[str, Any]:
 
 
 async def diagnose(call: Call[NoParams]) -> dict[str, Any]:
-    """What is wrong now, and how every sensor is doing."""
+    """What is wrong now, how every sensor is doing, and whether the filter is honest about itself."""
+    from pollux.runtime.quarantine import WHY
+    from pollux.runtime.trust import WINDOW, trust  # loads SciPy, which the command line does not need
+
     live, state = call.live, call.live.state
     b = state.belief
     rows = sensors(live.face, state)
     with np.errstate(invalid="ignore", divide="ignore"):
         squared = b.innovation**2 / b.innovation_var
+    judged = await call.lane.aside(trust, live.face, state, live.ring.last(WINDOW))
     return {
         "findings": [alarm_json(a) for a in state.alarms.open()],
         "nis": number(b.nis),
@@ -119,6 +123,9 @@ async def diagnose(call: Call[NoParams]) -> dict[str, Any]:
             s.name: {"health": rows[s.name]["health"], "age": rows[s.name]["age"], "nis": number(squared[i])}
             for i, s in enumerate(live.face.sensors)
         },
+        "trust": judged,
+        "unfused": {reason: call.lane.unfused[reason] for reason in WHY},
+        "refused": dict(call.host.refused()),
     }
 
 
@@ -223,7 +230,7 @@ LOOKING: tuple[Capability, ...] = (
         "viewer",
         NoParams,
         "Diagnosis",
-        "What is wrong now, and the health of every sensor.",
+        "What is wrong now, the health of every sensor, whether the estimate can be trusted, and late or refused data.",
         diagnose,
     ),
     Capability(
