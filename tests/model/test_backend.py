@@ -1,16 +1,16 @@
-"""The XLA back end: fleets of small programs are unrolled, others mapped; kernels are cached by structure."""
+"""Both back ends: fleets equal single twins, kernels are cached by structure, one switch chooses."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from pollux import flatten
+from pollux.core.errors import InputError
 from pollux.mirror.ekf import Ekf
 from pollux.mirror.method import program
 from pollux.mirror.ukf import Ukf
-from pollux.model.backend import Program, Xla
-from pollux.model.unroll_jax import fleet_tape
+from pollux.model.backend import SWITCH, Program, Xla, default
+from pollux.model.native import Native, NoCache
 
 N = 6
 
@@ -32,27 +32,29 @@ def filter_args(space, seed=0):
 
 
 @pytest.mark.parametrize("method", [Ekf(), Ukf()], ids=["ekf", "ukf"])
-def test_a_filter_is_unrolled_and_equals_vmap_and_a_loop(tank, method):
+def test_a_fleet_of_filters_is_the_same_on_both_back_ends_and_one_by_one(tank, method):
     space = flatten(tank)
     prog = program(method, space.system, 4, *space.bounds("x"))
     args = filter_args(space)
-    assert fleet_tape(prog.fn, args, prog.fleet) is not None
-    fleet = Xla().fleet(prog)(*args)
-    axes = tuple(-1 if f else None for f in prog.fleet)
-    mapped = jax.jit(jax.vmap(prog.fn, in_axes=axes, out_axes=-1))(*args)
-    one = Xla().one(prog)
+    native = Native(fallback=None, cache=NoCache())
+    fleet, mapped = native.fleet(prog)(*args), Xla().fleet(prog)(*args)
     for i in range(N):
-        single = one(*(a[..., i] if f else a for a, f in zip(args, prog.fleet, strict=True)))
+        single = native.one(prog)(*(a[..., i] if f else a for a, f in zip(args, prog.fleet, strict=True)))
         for a, b, c in zip(fleet, mapped, single, strict=True):
-            np.testing.assert_allclose(a[..., i], np.asarray(b)[..., i], rtol=1e-9, atol=1e-14)
-            np.testing.assert_allclose(a[..., i], c, rtol=1e-9, atol=1e-14)
+            np.testing.assert_allclose(a[..., i], b[..., i], rtol=1e-9, atol=1e-14)
+            np.testing.assert_array_equal(a[..., i], c)
 
 
-def test_what_is_not_unrolled_is_mapped():
-    prog = Program("sorted", "sorted", lambda x: (jnp.sort(x),), (True,))
-    x = np.random.default_rng(0).standard_normal((5, N))
-    assert fleet_tape(prog.fn, (x,), prog.fleet) is None
-    np.testing.assert_array_equal(Xla().fleet(prog)(x)[0], np.sort(x, axis=0))
+@pytest.mark.parametrize(("name", "kind"), [("xla", Xla), ("native", Native), ("", Native)])
+def test_one_switch_forces_a_back_end(monkeypatch, name, kind):
+    monkeypatch.setenv(SWITCH, name)
+    assert isinstance(default(), kind)
+
+
+def test_an_unknown_back_end_is_an_error(monkeypatch):
+    monkeypatch.setenv(SWITCH, "gpu")
+    with pytest.raises(InputError, match="received 'gpu'"):
+        default()
 
 
 def test_equal_programs_share_a_kernel():

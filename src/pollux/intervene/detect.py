@@ -25,7 +25,7 @@ from pollux.intervene.detect_stuck import Band, outside, repeats
 from pollux.intervene.diagnose import Fault, describe, finding
 from pollux.model import pieces
 from pollux.model.augment import augment
-from pollux.model.backend import Backend, Kernel, Xla
+from pollux.model.backend import Backend, Kernel, default
 from pollux.model.compile import Kernels
 from pollux.model.statespace import StateSpace, flatten
 
@@ -236,7 +236,7 @@ def build_detector(
         params=space.p0 if params is None else np.asarray(params, dtype=np.float64),
         Q=space.Q if Q is None else np.asarray(Q, dtype=np.float64),
         R=space.R if R is None else np.asarray(R, dtype=np.float64),
-        kernel=(backend or Xla()).one(program(space, bank, substeps, low, high)),
+        kernel=(backend or default()).one(program(space, bank, substeps, low, high)),
     )
 
 

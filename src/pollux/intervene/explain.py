@@ -20,7 +20,7 @@ from jaxtyping import Float
 from pollux.core.errors import InputError
 from pollux.core.signals import Belief, Crossing, Decision, Finding, Forecast, Health
 from pollux.core.twin import Twin
-from pollux.model.backend import Backend, Program, Xla
+from pollux.model.backend import Backend, Program, default
 from pollux.model.statespace import StateSpace, System, flatten
 
 TIMES = ("called", "since")
@@ -115,7 +115,7 @@ def explain(
     """
     space = twin if isinstance(twin, StateSpace) else flatten(twin)
     story = _Story()
-    slopes = _Slopes(space, space.p0 if params is None else params, backend or Xla())
+    slopes = _Slopes(space, space.p0 if params is None else params, backend or default())
     variance = space.R if R is None else np.asarray(R, np.float64)
     belief = subject if isinstance(subject, Belief) else belief
     if isinstance(subject, Finding):

@@ -17,7 +17,7 @@ from pollux.intervene.mpc_options import InteriorPoint, MpcOptions, Outcome, Pla
 from pollux.intervene.mpc_problem import Shape, Values, inputs
 from pollux.intervene.mpc_sqp import DIVERGED, LIMIT, OPTIMAL, STALLED, sqp
 from pollux.intervene.mpc_stagewise import stagewise
-from pollux.model.backend import Backend, Kernel, Program, Xla
+from pollux.model.backend import Backend, Kernel, Program, default
 from pollux.model.statespace import StateSpace, System, flatten
 
 _OUTCOMES = {
@@ -215,7 +215,7 @@ def build_mpc(twin: Twin | StateSpace, options: MpcOptions, *, backend: Backend 
             jax.numpy.stack([jax.numpy.asarray(number, jax.numpy.float64) for number in numbers]),
         )
 
-    kernel = (backend or Xla()).one(Program("mpc", (shape, solver), program, (False,) * (len(Values._fields) + 3)))
+    kernel = (backend or default()).one(Program("mpc", (shape, solver), program, (False,) * (len(Values._fields) + 3)))
     return Mpc(space, options, shape, solver, kernel, defaults)
 
 

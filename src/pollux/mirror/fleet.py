@@ -16,7 +16,7 @@ from pollux.mirror.ekf import Ekf
 from pollux.mirror.method import Method, program
 from pollux.mirror.update import GATE, REOPEN, positive_noise, threshold
 from pollux.model.augment import augment
-from pollux.model.backend import Backend, Kernel, Xla
+from pollux.model.backend import Backend, Kernel, default
 from pollux.model.compile import Kernels
 from pollux.model.pieces import MAX_PIECES, fastest
 from pollux.model.statespace import StateSpace, flatten
@@ -203,7 +203,7 @@ def build_fleet(
         space = flatten(twin) if isinstance(twin, Twin) else twin
     space = augment(space, tuple(track))
     low, high = space.bounds("x")
-    kernel = (backend or Xla()).fleet(program(method or Ekf(), space.system, substeps, low, high))
+    kernel = (backend or default()).fleet(program(method or Ekf(), space.system, substeps, low, high))
     return Fleet(
         space=space,
         capacity=int(capacity),

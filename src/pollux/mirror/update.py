@@ -17,7 +17,7 @@ from pollux.mirror.ekf import Ekf
 from pollux.mirror.method import Method, program
 from pollux.model import pieces
 from pollux.model.augment import augment
-from pollux.model.backend import Backend, Kernel, Xla
+from pollux.model.backend import Backend, Kernel, default
 from pollux.model.compile import Kernels
 from pollux.model.statespace import StateSpace, flatten
 
@@ -179,7 +179,7 @@ def build_mirror(
         space = flatten(twin) if isinstance(twin, Twin) else twin
     space = augment(space, tuple(track))
     method = method or Ekf()
-    backend = backend or Xla()
+    backend = backend or default()
     low, high = space.bounds("x")
     return Mirror(
         name=name or space.system.name,

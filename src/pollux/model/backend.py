@@ -1,10 +1,12 @@
 """A back end turns a per-twin program into a kernel on host arrays. It is a value, chosen where kernels are compiled.
 
 A `Program` is mathematics for ONE twin, written in plain matrix JAX. A kernel runs it for one twin or for a fleet,
-whose axis is the last one of every array that carries it (structure of arrays). XLA is one back end; native
-machine code is another behind the same two methods.
+whose axis is the last one of every array that carries it (structure of arrays). `pollux.model.native`
+makes machine code for this CPU; XLA runs what is too large or not lowered there, and everything on accelerators.
 """
 
+import logging
+import os
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,7 +15,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from pollux.model.unroll_jax import fleet_tape, play
+from pollux.core.errors import InputError
 
 Kernel = Callable[..., tuple[np.ndarray, ...]]
 """Host arrays in, host arrays out."""
@@ -53,11 +55,7 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class Xla:
-    """The XLA back end: batched, differentiable, and the oracle of tests.
-
-    A fleet of small programs runs as straight-line code in which every scalar is a contiguous (fleet,) vector
-    (`pollux.model.unroll`); a large program, or one with a primitive that is not unrolled, runs under `vmap`.
-    """
+    """XLA: any program of any size, on accelerators too; the oracle of tests. A fleet runs under `vmap`."""
 
     def one(self, program: Program) -> Kernel:
         """Kernel for one twin."""
@@ -76,19 +74,36 @@ def _one(program: Program) -> Kernel:
 @lru_cache(maxsize=512)
 def _fleet(program: Program) -> Kernel:
     axes = tuple(-1 if batched else None for batched in program.fleet)
-    arrays = jax.vmap(program.fn, in_axes=axes, out_axes=-1)
-
-    def run(*args: Any) -> tuple[Any, ...]:
-        tape = fleet_tape(program.fn, args, program.fleet)
-        if tape is None:
-            return arrays(*args)
-        return play(tape, args, program.fleet, _fleet_size(args, program.fleet))
-
-    return _on_host(jax.jit(run))
+    return _on_host(jax.jit(jax.vmap(program.fn, in_axes=axes, out_axes=-1)))
 
 
-def _fleet_size(args: tuple[Any, ...], fleet: tuple[bool, ...]) -> int:
-    return next(np.shape(a)[-1] for a, batched in zip(args, fleet, strict=True) if batched)
+SWITCH = "POLLUX_BACKEND"
+"""Environment variable that forces a back end: `xla`, or `native` (then what is not lowered is an error)."""
+
+
+def default() -> Backend:
+    """Native machine code where the CPU does the work, with XLA for what is not lowered; XLA on accelerators."""
+    return _default(os.environ.get(SWITCH, ""))
+
+
+@lru_cache(maxsize=8)
+def _default(forced: str) -> Backend:
+    from pollux.model.native import Native, UnsupportedError, machine  # it is built on this module
+
+    if forced == "native":
+        return Native(fallback=None)
+    if forced == "xla":
+        return Xla()
+    if forced:
+        raise InputError(f"{SWITCH} is `native` or `xla`, received {forced!r}; leave it out for the default")
+    if jax.default_backend() != "cpu":
+        return Xla()
+    try:
+        machine.host()
+    except UnsupportedError as error:
+        logging.getLogger("pollux.kernels").info("kernels run on XLA: %s", error)
+        return Xla()
+    return Native()
 
 
 def _on_host(fn: Callable[..., Any]) -> Kernel:

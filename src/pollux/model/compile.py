@@ -8,7 +8,7 @@ import jax
 from pollux.core.twin import Twin
 from pollux.core.unitcheck import check_units
 from pollux.model.augment import augment
-from pollux.model.backend import Backend, Kernel, Program, Xla
+from pollux.model.backend import Backend, Kernel, Program, default
 from pollux.model.rk4 import transition
 from pollux.model.statespace import StateSpace, System, flatten
 
@@ -39,7 +39,7 @@ def compile(twin: Twin, *, track: tuple[str, ...] = (), substeps: int = 4, backe
     `track` names parameters to carry in the state; `substeps` is the number of RK4 steps in one `flow`.
     Raises `DefinitionError`, `UnitError` or `ShapeError` before anything runs.
     """
-    backend = backend or Xla()
+    backend = backend or default()
     check_units(twin)
     space = augment(flatten(twin), track)
     flow, linearise, observe, margins = (backend.one(p) for p in programs(space.system, substeps))

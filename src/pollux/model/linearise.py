@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pollux.core.twin import Twin
-from pollux.model.backend import Backend, Xla
+from pollux.model.backend import Backend, default
 from pollux.model.compile import programs
 from pollux.model.record import as_inputs
 from pollux.model.simulate import as_state
@@ -62,6 +62,6 @@ def linearise(twin: Twin, *, x: Any = None, u: Any = None, t: float = 0.0, backe
     space = flatten(twin)
     at = as_state(space, twin, x)
     held = as_inputs(space, u, np.array([t]))[1][0]
-    kernel = (backend or Xla()).one(programs(space.system, 1)[1])
+    kernel = (backend or default()).one(programs(space.system, 1)[1])
     A, B, C, D = kernel(np.float64(t), at, held, space.p0)
     return Linear(space, A, B, C, D, t, at, held)

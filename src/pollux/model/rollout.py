@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from pollux.core.errors import DefinitionError
 from pollux.core.twin import Twin
-from pollux.model.backend import Backend, Program, Xla
+from pollux.model.backend import Backend, Program, default
 from pollux.model.integrate import OUTCOMES, Info, Method, Outcome, add, code_of, flow_of
 from pollux.model.members import Widened, draw_parameters, widened
 from pollux.model.random import Stream, normal
@@ -94,7 +94,7 @@ def rollout(
     t, U = as_inputs(space, inputs, times)
     ensemble = isinstance(x0, np.ndarray) and x0.ndim == 2
     n_members = x0.shape[-1] if ensemble else samples
-    engine = backend or Xla()
+    engine = backend or default()
     p = parameters
     if isinstance(p, str):
         p = sample_prior(space, n_members, seed, engine) if p == "prior" else np.tile(space.p0[:, None], n_members)

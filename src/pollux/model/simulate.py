@@ -8,7 +8,7 @@ import numpy as np
 
 from pollux.core.errors import DefinitionError, NumericalError
 from pollux.core.twin import Signals, Twin
-from pollux.model.backend import Backend, Program, Xla
+from pollux.model.backend import Backend, Program, default
 from pollux.model.integrate import OUTCOMES, Method, Outcome, readings
 from pollux.model.record import as_inputs
 from pollux.model.results import Run, Stats
@@ -41,7 +41,7 @@ def simulate(
     space = flatten(twin)
     t, U = as_inputs(space, inputs, times)
     start = as_state(space, twin, x0)
-    kernel = (backend or Xla()).one(simulation(space.system, method))
+    kernel = (backend or default()).one(simulation(space.system, method))
     X, Y, G, steps, rejected, code = kernel(t, U, start, space.p0)
     run = Run(twin, space, t, X, U, Y, G, OUTCOMES[int(code)], Stats(int(steps), int(rejected)), method)
     if throw and not run.ok:

@@ -21,6 +21,14 @@ def constant(value: Any, dtype: Any) -> np.ndarray:
     return out
 
 
+def filled(shape: tuple[int, ...] | list[int], value: Any) -> np.ndarray:
+    """An array of one element throughout (`np.full` would turn a NumPy scalar into a plain number)."""
+    out = np.empty(shape, dtype=object)
+    for i in np.ndindex(out.shape):
+        out[i] = value
+    return out
+
+
 def each(fn: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
     """Apply a function of scalars element by element, with broadcasting."""
     arrays = tuple(np.broadcast_arrays(*arrays))
@@ -133,7 +141,7 @@ def gather(s, eqn, x, index):
     if any(isinstance(e, Value) for e in index.flat):
         return _choose(s, eqn, x, index)
     at = _positions(eqn, np.arange(x.size).reshape(x.shape), known(index).astype(np.int32))
-    flat, missing = x.ravel(), eqn.outvars[0].aval.dtype.type(np.nan)
+    flat, missing = x.ravel(), _missing(eqn.outvars[0].aval.dtype)
     return each(lambda k: missing if k < 0 else flat[k], at)
 
 
@@ -165,11 +173,16 @@ def _filled(s, index, n: int, pick: Any) -> Any:
     low, high = s.op("ge", index, d(0), dtype=bool), s.op("lt", index, d(n), dtype=bool)
     inside = s.op("and", low, high, dtype=bool)
 
-    kind = pick.dtype
-    missing = (
-        np.nan if kind.kind == "f" else True if kind.kind == "b" else np.iinfo(kind).min if kind.kind == "i" else -1
+    return s.select(inside, pick, _missing(pick.dtype))
+
+
+def _missing(dtype: np.dtype) -> Any:
+    """What JAX puts where an index is out of range."""
+    kind = dtype.kind
+    value = (
+        np.nan if kind == "f" else True if kind == "b" else np.iinfo(dtype).min if kind == "i" else np.iinfo(dtype).max
     )
-    return s.select(inside, pick, np.asarray(missing).astype(kind)[()])
+    return np.asarray(value).astype(dtype)[()]
 
 
 def scatter(s, eqn, x, index, update):
@@ -226,7 +239,7 @@ def pad(s, eqn, x, fill):
     """`x` with a border (or, where negative, without)."""
     config = eqn.params["padding_config"]
     shape = [lo + hi + size + max(size - 1, 0) * mid for (lo, hi, mid), size in zip(config, x.shape, strict=True)]
-    out = np.full(shape, fill[()], dtype=object)
+    out = filled(shape, fill[()])
     for i in np.ndindex(x.shape):
         to = tuple(lo + k * (mid + 1) for (lo, _, mid), k in zip(config, i, strict=True))
         if all(0 <= a < b for a, b in zip(to, shape, strict=True)):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pollux.model.native.index import filled
 from pollux.model.native.tape import UnsupportedError
 
 
@@ -44,7 +45,7 @@ def cholesky(s, eqn, a):
     def factor(m):
         n = len(m)
         zero = eqn.outvars[0].aval.dtype.type(0)
-        L = np.full((n, n), zero, dtype=object)
+        L = filled((n, n), zero)
         for i in range(n):
             for j in range(i + 1):
                 rest = m[i, j]

@@ -38,7 +38,7 @@ def run(b: Builder, closed: Any, args: Arrays) -> Arrays:
     env: dict[Any, np.ndarray] = {}
 
     def read(v: Any) -> np.ndarray:
-        return constant(v.val, np.asarray(v.val).dtype) if isinstance(v, jex.Literal) else env[v]
+        return constant(v.val, _dtype(v)) if isinstance(v, jex.Literal) else env[v]
 
     for v, value in zip(jaxpr.constvars, closed.consts, strict=True):
         env[v] = constant(value, v.aval.dtype)
@@ -120,13 +120,15 @@ def _sign(b, dtype, x):
     return b.select(b.op("gt", x, zero, dtype=bool), one, below)
 
 
-def _select(b: Builder, dtype: Any, which: Any, *cases: Any) -> Any:
-    if which.dtype.kind == "b" or len(cases) <= 2:
+def _select(b: Builder, dtype: Any, which: Any, first: Any, *others: Any) -> Any:
+    if not others:
+        return first
+    if len(others) == 1:
         condition = which if which.dtype.kind == "b" else b.op("ne", which, which.dtype.type(0), dtype=bool)
-        return b.op("select_n", condition, *cases, dtype=dtype) if len(cases) == 2 else cases[0]
-    out = cases[0]
-    for k in range(1, len(cases)):
-        out = b.select(b.op("ge", which, which.dtype.type(k), dtype=bool), cases[k], out)
+        return b.select(condition, others[0], first)
+    out = first
+    for k, case in enumerate(others, 1):
+        out = b.select(b.op("ge", which, which.dtype.type(k), dtype=bool), case, out)
     return out
 
 
