@@ -5,8 +5,9 @@
 
 F is one RK4 step; states stay within their declared bounds. The schedule is laid on a uniform grid whose interval
 does not exceed `longest_step`; each interval takes the input that holds at its middle. Intervals are computed in
-blocks of a fixed size, so that no schedule compiles anything new. Samples with the same seed are the same for every
-plan (common random numbers).
+blocks of a fixed size, so that no schedule compiles anything new. What sample i draws at interval k is a function of
+(seed, i, k) alone, in streams that nothing else draws from: samples with the same seed are the same for every plan
+(common random numbers), and no planner has met them.
 
 A parameter that has a prior and is not tracked in the belief is drawn from it, `prior_share` times as wide: 1 when
 the parameters are as uncertain as declared, less once they were calibrated.
@@ -21,10 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from pollux.core.errors import DefinitionError
-from pollux.core.priors import LogNormal
 from pollux.core.signals import Belief
-from pollux.core.time import rng
 from pollux.model.backend import Backend, Kernel, Program, Xla
+from pollux.model.members import Widened, draw_parameters, draw_state, root_of, widened
+from pollux.model.random import Stream, normal
 from pollux.model.rk4 import transition
 from pollux.model.statespace import StateSpace, System
 
@@ -40,9 +41,10 @@ class CompiledCheck:
 
     space: StateSpace
     longest_step: float
-    prior_share: float
+    wide: Widened
     params: np.ndarray
     Q: np.ndarray
+    draw: Kernel = field(repr=False)
     kernel: Kernel = field(repr=False)
 
     def __call__(self, belief: Belief, edges: np.ndarray, plan: np.ndarray, samples: int, seed: int) -> np.ndarray:
@@ -54,37 +56,18 @@ class CompiledCheck:
         h = self.space.system.period or span / n
         middles = start + h * (np.arange(n) + 0.5)
         rows = plan[np.clip(np.searchsorted(edges, middles, side="right") - 1, 0, len(plan) - 1)]
-        x, p = self._draw(belief, samples, seed)
+        common = np.int64(seed), np.arange(samples)
+        x, *p = self.draw(belief.mean, root_of(belief.cov), self.params, self.wide.widths, *common)
+        p = p[0] if p else self.params
         total = np.zeros((len(self.space.system.margin_names), samples))
-        noise = rng(seed, 2)
         for k in range(0, n, BLOCK):
             live = np.zeros(BLOCK)
             live[: min(BLOCK, n - k)] = 1.0
             u = rows[np.minimum(np.arange(k, k + BLOCK), n - 1)]
-            w = noise.standard_normal((len(x), BLOCK, samples))
-            w = np.ascontiguousarray(np.moveaxis(w, 0, 1))
-            x, part = self.kernel(start + k * h, h, x, u, p, self.Q, w, live, float(k == 0))
+            x, part = self.kernel(start + k * h, h, np.int32(k), x, u, p, self.Q, live, *common)
             total += part
         lost = np.where(np.isfinite(x).all(axis=0) & np.isfinite(total).all(axis=0), 0.0, np.inf)
         return np.concatenate([lost[None], total / (n + 1)]).T
-
-    def _draw(self, belief: Belief, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """States (n, samples) from the belief and parameters (k, samples) from their priors."""
-        values, vectors = np.linalg.eigh(0.5 * (belief.cov + belief.cov.T))
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
-        x = belief.mean[:, None] + root @ rng(seed, 0).standard_normal((len(belief.mean), samples))
-        low, high = self.space.bounds("x")
-        x = np.clip(x, low[:, None], high[:, None])
-        p = np.repeat(self.params[:, None], samples, axis=1)
-        z = rng(seed, 1).standard_normal(p.shape)
-        tracked = {c.name for c in self.space.x}
-        for i, channel in enumerate(self.space.p):
-            if channel.prior is None or channel.name in tracked:
-                continue
-            spread = self.prior_share * channel.prior.sd * z[i]
-            p[i] = p[i] * np.exp(spread) if isinstance(channel.prior, LogNormal) else p[i] + spread
-        low, high = self.space.bounds("p")
-        return x, np.clip(p, low[:, None], high[:, None])
 
 
 def build_twin_check(
@@ -107,44 +90,67 @@ def build_twin_check(
         raise DefinitionError(f"`prior_share` must be >= 0, got {prior_share!r}")
     low, high = space.bounds("x")
     bounds = (tuple(low.tolist()), tuple(high.tolist()))
-    kernel = (backend or Xla()).one(check_program(space.system, bounds))
+    wide = widened(space, share=prior_share, known=space.system.x_names)
+    engine = backend or Xla()
     return CompiledCheck(
         space,
         space.system.period or float(longest_step),
-        float(prior_share),
+        wide,
         space.p0 if params is None else np.asarray(params, np.float64),
         space.Q if Q is None else np.asarray(Q, np.float64),
-        kernel,
+        engine.fleet(draw_program(wide, bounds)),
+        engine.fleet(check_program(space.system, wide, bounds)),
     )
 
 
-@lru_cache(maxsize=64)
-def check_program(system: System, bounds: tuple[tuple[float, ...], tuple[float, ...]]) -> Program:
-    """`BLOCK` intervals of all samples: (t, h, x (n, N), u (BLOCK, m), p (k, N), Q, w (BLOCK, n, N), live, first).
+Bounds = tuple[tuple[float, ...], tuple[float, ...]]
+"""Lowest and highest value of each state."""
 
-    Returns (x, summed shortfall (m, N)); the node at the start counts when `first` is 1.
+
+@lru_cache(maxsize=64)
+def draw_program(wide: Widened, bounds: Bounds) -> Program:
+    """Per-sample program (mean, root, p, widths, seed, member) -> (x,), or (x, p) where parameters are widened."""
+    low, high = map(jnp.asarray, bounds)
+
+    def fn(mean, root, p, widths, seed, member):
+        x = draw_state(mean, root, low, high, seed, Stream.CHECK_START, member)
+        if not wide.index:
+            return (x,)
+        return x, draw_parameters(wide, p, widths, seed, Stream.CHECK_PARAMETERS, member)
+
+    return Program("twin_check_draw", (wide, bounds), fn, (False,) * 5 + (True,))
+
+
+@lru_cache(maxsize=64)
+def check_program(system: System, wide: Widened, bounds: Bounds) -> Program:
+    """`BLOCK` intervals of one sample: (t, h, k, x, u (BLOCK, m), p, Q, live (BLOCK,), seed, member), `k` being the
+    number of the first of them.
+
+    Returns (x, summed shortfall (m,)); the node at the very start counts too.
     """
     step = transition(system, 1)
-    low, high = jnp.asarray(bounds[0])[:, None], jnp.asarray(bounds[1])[:, None]
-    flow = jax.vmap(step, in_axes=(None, None, -1, None, -1), out_axes=-1)
-    margins = jax.vmap(system.margins, in_axes=(None, -1, None, -1), out_axes=-1)
+    low, high = map(jnp.asarray, bounds)
+    n = len(bounds[0])
 
     def short(t, x, u, p):
-        return jnp.maximum(-margins(t, x, u, p), 0.0)
+        return jnp.maximum(-system.margins(t, x, u, p), 0.0)
 
-    def fn(t, h, x, u, p, Q, w, live, first):
+    def fn(t, h, k, x, u, p, Q, live, seed, member):
+        sd = jnp.sqrt(Q * h)
+
         def body(carry, inputs):
-            t, x, total = carry
-            u, w, live = inputs
-            moved = flow(t, h, x, u, p) + jnp.sqrt(Q * h)[:, None] * w
+            t, k, x, total = carry
+            u, live = inputs
+            moved = step(t, h, x, u, p) + sd * normal(seed, Stream.CHECK_NOISE, member, k, n)
             moved = jnp.where(
                 jnp.isfinite(moved), jnp.clip(moved, low, high), jnp.nan
             )  # a bound must not hide a blow-up
             x = jnp.where(live > 0, moved, x)
-            return (t + h, x, total + live * short(t + h, x, u, p)), None
+            return (t + h, k + 1, x, total + live * short(t + h, x, u, p)), None
 
-        begin = first * short(t, x, u[0], p)
-        (_, x, total), _ = jax.lax.scan(body, (t, x, begin), (u, w, live))
+        begin = jnp.where(k == 0, short(t, x, u[0], p), 0.0)
+        (_, _, x, total), _ = jax.lax.scan(body, (t, k, x, begin), (u, live))
         return x, total
 
-    return Program("twin_check", (system, bounds), fn, (False,) * 9)
+    fleet = (False, False, False, True, False, bool(wide.index), False, False, False, True)
+    return Program("twin_check", (system, wide, bounds), fn, fleet)

@@ -5,10 +5,10 @@
 
 F is one RK4 step of h seconds (`substeps` of them in each interval of the plan), or the own step of a discrete twin.
 The model is never asked outside the declared range of its states. Limits are watched at every substep, not at the
-grid alone. Noise is counter-based: what member i draws at substep
-k depends on (seed, i, k) only, so that a larger ensemble contains the smaller one, and two plans with one seed meet
-the same disturbances. Source: Kloeden and Platen, Numerical Solution of Stochastic Differential Equations (1992),
-sec. 10.2.
+grid alone. Noise is counter-based: what member i draws at substep k depends on (seed, i, k) only, so that a larger
+ensemble contains the smaller one, and two plans with one seed meet the same disturbances. The program is that of one
+member, everything that is reported of it gathered as it walks through time; the ensemble is its fleet.
+Source: Kloeden and Platen, Numerical Solution of Stochastic Differential Equations (1992), sec. 10.2.
 """
 
 import hashlib
@@ -17,17 +17,18 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jaxtyping import Float
 
 from pollux.core.errors import DefinitionError, InputError
-from pollux.core.priors import LogNormal
 from pollux.core.signals import Belief, Forecast
-from pollux.core.time import rng
 from pollux.core.twin import Twin
 from pollux.intervene.crossing import crossings, quantiles
 from pollux.model.augment import augment
 from pollux.model.backend import Backend, Kernel, Program, Xla
 from pollux.model.compile import Kernels
+from pollux.model.members import Widened, draw_parameters, draw_state, root_of, widened
+from pollux.model.random import Stream, normal
 from pollux.model.rk4 import rk4
 from pollux.model.statespace import StateSpace, System, flatten
 
@@ -63,7 +64,7 @@ class Forecaster:
     horizon: float
     step: float
     samples: int
-    prior_share: float
+    wide: Widened
     params: np.ndarray
     Q: np.ndarray
     R: np.ndarray
@@ -116,28 +117,14 @@ class Forecaster:
     ) -> Spread:
         """The members behind `forecast`."""
         times, plan = self._plan(belief, plan_times, plan)
-        N = samples or self.samples
-        values, vectors = np.linalg.eigh(0.5 * (belief.cov + belief.cov.T))
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        begins = np.concatenate([[belief.t], times[:-1]])
+        held = np.concatenate([belief.inputs[None], plan[:-1]])
         low, high = self.space.bounds("x")
         x, y, g, goal, first, worst = self.kernel(
-            np.float64(belief.t), times, plan, belief.inputs, belief.mean, root, self._parameters(N, seed),
-            np.sqrt(self.Q), np.sqrt(self.R), low, high, np.int64(seed), np.arange(N),
+            begins, times, held, plan, belief.mean, root_of(belief.cov), self.params, self.wide.widths,
+            np.sqrt(self.Q), np.sqrt(self.R), low, high, np.int64(seed), np.arange(samples or self.samples),
         )  # fmt: skip
         return Spread(times, x, y, g, goal, first, worst)
-
-    def _parameters(self, samples: int, seed: int) -> Float[np.ndarray, "k N"]:
-        p = np.repeat(self.params[:, None], samples, axis=1)
-        if self.prior_share == 0.0:
-            return p
-        z = rng(seed, 1).standard_normal((samples, len(p))).T
-        tracked = {c.name for c in self.space.x}
-        for i, channel in enumerate(self.space.p):
-            if channel.prior is not None and channel.name not in tracked:
-                spread = self.prior_share * channel.prior.sd * z[i]
-                p[i] = p[i] * np.exp(spread) if isinstance(channel.prior, LogNormal) else p[i] + spread
-        low, high = self.space.bounds("p")
-        return np.clip(p, low[:, None], high[:, None])
 
     def _plan(self, belief: Belief, times: np.ndarray | None, plan: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         times = self.grid(belief) if times is None else np.asarray(times, np.float64)
@@ -190,9 +177,10 @@ def build_forecaster(
         substeps = round(step / period)
         if substeps < 1 or abs(substeps * period - step) > 1e-9 * step:
             raise DefinitionError(f"The step of a forecast is a multiple of the period {period} s, received {step}")
-    kernel = (backend or Xla()).one(forecast_program(space.system, substeps))
+    wide = widened(space, share=prior_share, known=space.system.x_names)
+    kernel = (backend or Xla()).fleet(forecast_program(space.system, substeps, wide))
     return Forecaster(
-        space, float(horizon), float(step), samples, float(prior_share),
+        space, float(horizon), float(step), samples, wide,
         space.p0 if params is None else np.asarray(params, np.float64),
         space.Q if Q is None else np.asarray(Q, np.float64),
         space.R if R is None else np.asarray(R, np.float64),
@@ -207,65 +195,58 @@ def resolved(space: StateSpace, step: float) -> int:
     return int(np.clip(np.ceil(step * fastest), 4, 400))
 
 
-def forecast_program(system: System, substeps: int) -> Program:
-    """(t, times, plan, before, mean, root, p (k, N), sd, noise, low, high, seed, members) -> see `Spread`."""
-    n, ny = len(system.x_names), len(system.y_names)
-    observe, margins, goal = (jax.vmap(fn, (None, -1, None, -1), -1) for fn in (system.h, system.margins, system.goal))
+def forecast_program(system: System, substeps: int, wide: Widened) -> Program:
+    """Per-member program of the forecast; results as in `Spread`.
 
-    def bounded(low, high):
-        """One substep of all members; the model is never asked outside the declared range of its states."""
+    (begins, times (T,), held, plan (T, u), mean, root, p, widths, sd, noise, low, high, seed, member): `held` is in
+    force from `begins` to `times`, `plan` from `times` on; `widths` are those of `wide`.
+    """
+    n, ny, m = len(system.x_names), len(system.y_names), len(system.margin_names)
+
+    def fn(begins, times, held, plan, mean, root, p, widths, sd, noise, low, high, seed, member):
+        p = draw_parameters(wide, p, widths, seed, Stream.FORECAST_PARAMETERS, member)
 
         def rate(t, x, u, p):
+            """The model is never asked outside the declared range of its states."""
             return system.f(t, jnp.clip(x, low, high), u, p)
 
         advance = rk4(rate, 1) if system.period is None else lambda t, h, x, u, p: rate(t, x, u, p)
-        return jax.vmap(advance, (None, None, -1, None, -1), -1)
-
-    def fn(t, times, plan, before, mean, root, p, sd, noise, low, high, seed, members):
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), members)
-        step = bounded(low, high)
-        low, high = low[:, None], high[:, None]
-
-        def draw(index, size):
-            return jax.vmap(lambda k: jax.random.normal(jax.random.fold_in(k, index), (size,)), out_axes=-1)(keys)
-
-        def note(first, worst, g, when, live):
-            bad = ~(g >= 0) & live
-            return jnp.where(bad & (first == jnp.inf), when, first), jnp.where(live, jnp.fmin(worst, g), worst)
 
         def interval(carry, given):
-            x, spent, first, worst = carry
-            k, begin, end, u = given
+            k, x, spent, first, worst = carry
+            begin, end, u, after = given
             h, live = (end - begin) / substeps, end > begin
-            g = margins(begin, x, u, p)
-            first, worst = note(first, worst, g, begin, live)
+            g = system.margins(begin, x, u, p)
+            first, worst = _note(first, worst, g, begin, live)
 
             def sub(i, carry):
                 x, g, spent, first, worst = carry
                 s = begin + i * h
-                at = goal(s + _EDGE * h, x, u, p)
-                moved = step(s, h, x, u, p) + jnp.sqrt(h) * sd[:, None] * draw(k * substeps + i + 2, n)
+                at = system.goal(s + _EDGE * h, x, u, p)
+                w = normal(seed, Stream.FORECAST_NOISE, member, k * substeps + i, n)
+                moved = advance(s, h, x, u, p) + jnp.sqrt(h) * sd * w
                 moved = jnp.where(jnp.isfinite(moved), jnp.clip(moved, low, high), jnp.nan)
                 x = jnp.where(live, moved, x)
-                after = margins(s + h, x, u, p)
-                spent = spent + 0.5 * h * (at + goal(s + (1 - _EDGE) * h, x, u, p))
-                share = jnp.where((g > 0) & (after < 0), g / jnp.where(g > after, g - after, 1.0), 1.0)
-                first, worst = note(first, worst, after, s + share * h, live)
-                return x, after, spent, first, worst
+                later = system.margins(s + h, x, u, p)
+                spent = spent + 0.5 * h * (at + system.goal(s + (1 - _EDGE) * h, x, u, p))
+                share = jnp.where((g > 0) & (later < 0), g / jnp.where(g > later, g - later, 1.0), 1.0)
+                first, worst = _note(first, worst, later, s + share * h, live)
+                return x, later, spent, first, worst
 
             x, _, spent, first, worst = jax.lax.fori_loop(0, substeps, sub, (x, g, spent, first, worst))
-            return (x, spent, first, worst), x
+            y = system.h(end, x, after, p) + noise * normal(seed, Stream.FORECAST_SENSORS, member, k, ny)
+            return (k + 1, x, spent, first, worst), (x, y, system.margins(end, x, after, p))
 
-        x = jnp.clip(mean[:, None] + root @ draw(0, n), low, high)
-        N, m = members.shape[0], len(system.margin_names)
-        T = times.shape[0]
-        begins = jnp.concatenate([t[None], times[:-1]])
-        held = jnp.concatenate([before[None], plan[:-1]])
-        start = (x, jnp.zeros(N), jnp.full((m, N), jnp.inf), jnp.full((m, N), jnp.inf))
-        (_, spent, first, worst), X = jax.lax.scan(interval, start, (jnp.arange(T), begins, times, held))
-        V = jax.vmap(lambda k: draw(-1 - k, ny))(jnp.arange(T))
-        Y = jax.vmap(observe, (0, 0, 0, None))(times, X, plan, p) + noise[:, None] * V
-        G = jax.vmap(margins, (0, 0, 0, None))(times, X, plan, p)
+        x = draw_state(mean, root, low, high, seed, Stream.FORECAST_START, member)
+        never = jnp.full(m, jnp.inf)
+        carry, (X, Y, G) = jax.lax.scan(interval, (jnp.int32(0), x, 0.0, never, never), (begins, times, held, plan))
+        _, _, spent, first, worst = carry
         return X, Y, G, spent, first, worst
 
-    return Program("forecast", (system, substeps), fn, (False,) * 13)
+    return Program("forecast", (system, substeps, wide), fn, (False,) * 13 + (True,))
+
+
+def _note(first: Array, worst: Array, g: Array, when: Array, live: Array) -> tuple[Array, Array]:
+    """The first violation and the smallest of each margin, after one more look; what is not finite is a violation."""
+    bad = ~(g >= 0) & live
+    return jnp.where(bad & (first == jnp.inf), when, first), jnp.where(live, jnp.fmin(worst, g), worst)

@@ -48,12 +48,13 @@ def widened(space: StateSpace, *, share: float = 1.0, known: Iterable[str] = ())
 
 def draw_parameters(wide: Widened, p: Array, widths: Any, seed: Any, stream: int, member: Any) -> Array:
     """Parameters (k,) of one member, clipped to their bounds; those that are not widened stay as they are."""
+    if not wide.index:
+        return p
     sd, low, high = widths
-    z = sd * normal(seed, stream, member, 0, len(wide.index))
-    for j, (i, log) in enumerate(zip(wide.index, wide.log, strict=True)):
-        value = p[i] * jnp.exp(z[j]) if log else p[i] + z[j]
-        p = p.at[i].set(jnp.clip(value, low[j], high[j]))
-    return p
+    index, log = np.array(wide.index), np.array(wide.log)
+    z, value = sd * normal(seed, stream, member, 0, len(index)), p[index]
+    drawn = jnp.where(log, value * jnp.exp(jnp.where(log, z, 0.0)), value + z)
+    return p.at[index].set(jnp.clip(drawn, low, high))
 
 
 def draw_state(mean: Array, root: Array, low: Array, high: Array, seed: Any, stream: int, member: Any) -> Array:
