@@ -124,13 +124,14 @@ def _attempt(scheme: Scheme, f: Slope, m: Memory, stop: Any, tol: Tolerance) -> 
     accepted = (square <= 1.0) & jnp.isfinite(jnp.sum(trial.x))
     square = jnp.where(jnp.isfinite(jnp.sum(trial.x)), square, jnp.inf)
     control = next_step(m.control, h, jax.lax.stop_gradient(square), accepted, scheme.order)
-    least = jnp.maximum(16 * jnp.finfo(m.s1.dtype).eps * m.s1, 1e-30 * stop)
+    end = jnp.where(accepted, jnp.where(last, stop, m.s1 + h), m.s1)
+    least = jnp.maximum(16 * jnp.finfo(end.dtype).eps * end, 1e-30 * stop)
     lost = jnp.where(jnp.isfinite(square), OUTCOMES.index(Outcome.STEP_SIZE), OUTCOMES.index(Outcome.DIVERGED))
-    code = jnp.where(~accepted & (control.h < least), lost, m.code).astype(jnp.int32)
+    code = jnp.where((control.h < least) & (end < stop), lost, m.code).astype(jnp.int32)
     # start and stages of a rejected step are never read: the loop ends on an accepted one or with a code
     return Memory(
         m.s1,
-        jnp.where(accepted, jnp.where(last, stop, m.s1 + h), m.s1),
+        end,
         m.x1,
         jnp.where(accepted, trial.x, m.x1),
         trial.stages,

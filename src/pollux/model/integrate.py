@@ -138,7 +138,7 @@ def readings(
             t, held, ahead = row
             end = t - base
             memory, x, new = march.advance(memory, x, Leg(base, start, end, stop, fresh, u, p))
-            jump = jnp.any(held != u)
+            jump = ~_same(held, u)
             return (memory, x, add(info, new), end, ahead, jump, held), read(t, x, held, p)
 
         zero = jnp.zeros_like(base)
@@ -157,10 +157,14 @@ def _stops(times: Array, U: Array) -> Array:
     def earlier(later, row):
         t, u, stop = later
         t_here, here = row
-        stop = jnp.where(jnp.all(here == u), stop, t - base)
+        stop = jnp.where(_same(here, u), stop, t - base)
         return (t_here, here, stop), stop
 
     return jax.lax.scan(earlier, (times[-1], U[-1], times[-1] - base), (times, U), reverse=True)[1]
+
+
+def _same(a: Array, b: Array) -> Any:
+    return jnp.all(a == b) if a.shape[0] else jnp.bool_(True)
 
 
 def add(a: Info, b: Info) -> Info:

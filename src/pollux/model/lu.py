@@ -32,13 +32,13 @@ def factor(W: Array) -> Any:
         return jsl.lu_factor(W)
     rows = jnp.arange(n)
     both = jnp.concatenate([W, jnp.eye(n, dtype=W.dtype)], axis=1)
-    for k in range(n - 1):
+    for k in range(n - 1):  # whole rows and masks, no gather and no scatter: element-wise work over a fleet
         size = jnp.where(rows < k, -1.0, jnp.abs(both[:, k]))
-        pivot = jnp.argmax(size)
-        chosen = both[pivot]
-        both = jnp.where((rows == pivot)[:, None], both[k], both).at[k].set(chosen)
-        ratio = both[k + 1 :, k] / chosen[k]
-        both = both.at[k + 1 :].add(-ratio[:, None] * chosen)
+        pivot = (rows == jnp.argmax(size))[:, None]
+        chosen = jnp.sum(jnp.where(pivot, both, 0.0), axis=0)
+        both = jnp.where((rows == k)[:, None], chosen, jnp.where(pivot, both[k], both))
+        ratio = jnp.where(rows > k, both[:, k], 0.0) * (1.0 / chosen[k])
+        both = both - ratio[:, None] * chosen
     U = both[:, :n]
     return Factors(U, both[:, n:], 1.0 / jnp.diagonal(U))
 
