@@ -5,14 +5,19 @@ A rig owns the peer (a broker, a server, a file), a `FaultProxy` before it where
 """
 
 import asyncio
+import functools
 import json
 import os
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +40,7 @@ from pollux.runtime.connect.memory import MemoryConnector
 from pollux.runtime.connect.mqtt import Broker, MqttConnector
 from pollux.runtime.connect.mqtt_link import MqttLink
 from pollux.runtime.connect.mqtt_packets import Version
+from pollux.runtime.connect.opcua_certificate import ensure_certificate
 from pollux.runtime.connect.wire import Message
 
 TIME = 1_700_000_000.0
@@ -81,7 +87,7 @@ class Basket:
     @property
     def values(self) -> list[float]:
         """Values of the tag `a`, as they came; what came twice counts once."""
-        return list(dict.fromkeys(m.value for m in self.messages if m.tag == "a"))
+        return list(dict.fromkeys(m.value for m in self.messages if m.tag == "a" and m.value == m.value))
 
 
 class Rig:
@@ -94,6 +100,8 @@ class Rig:
     """The connector opens the connection (and so must open it again)."""
     keeps = True
     """What the peer has while nobody listens is delivered later: nothing is lost, not even in between."""
+    queues = True
+    """While the consumer is slow the peer queues: a flood of `flood` messages arrives whole."""
     stamps = True
     """The peer gives the event time; otherwise the connector reads the clock."""
     orders = True
@@ -147,12 +155,17 @@ async def raised(kind: type[Rig], folder: Path) -> AsyncIterator[Rig]:
         yield rig
 
 
+def running(rig: Rig, sink: Basket):
+    """The rig's connector runs, and is connected."""
+    return connected(rig.connector, sink)
+
+
 @asynccontextmanager
-async def running(rig: Rig, sink: Basket) -> AsyncIterator[asyncio.Task]:
-    """The connector runs, and is connected."""
-    task = asyncio.create_task(rig.connector.run(sink))
+async def connected(link: Connector, sink: Basket) -> AsyncIterator[asyncio.Task]:
+    """A connector runs, and is connected."""
+    task = asyncio.create_task(link.run(sink))
     try:
-        await until(lambda: rig.connector.state is ConnectorState.CONNECTED or task.done())
+        await until(lambda: link.state is ConnectorState.CONNECTED or task.done())
         yield task
     finally:
         task.cancel()
@@ -222,6 +235,7 @@ class EmbeddedRig(MqttRig):
     name = "mqtt-embedded"
     keeps = False  # the embedded broker keeps nothing over its own restart
     persistent = False
+    queues = False
     bound = 2500
     flood = 600
 
@@ -364,5 +378,103 @@ class ReplayRig(Rig):
         return "malformed"
 
 
-RIGS: tuple[type[Rig], ...] = (EmbeddedRig, MosquittoRig, Mqtt5Rig, HttpRig, MemoryRig, ReplayRig)
+# -------------------------------------------------------------------------------------------------- OPC UA
+
+
+class OpcUaPeer:
+    """A server of asyncua in a thread of its own: its address space takes seconds to build, so all tests share it."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, daemon=True, name="opcua peer").start()
+        asyncio.run_coroutine_threadsafe(self._build(), self.loop).result(60)
+
+    async def _build(self) -> None:
+        from asyncua import Server, ua
+
+        folder = Path(tempfile.mkdtemp(prefix="opcua"))
+        self.ua, self.server = ua, Server()
+        await self.server.init()
+        self.server.set_endpoint(f"opc.tcp://127.0.0.1:{self.port}/")
+        self.certificate, key = folder / "server.der", folder / "server.pem"
+        ensure_certificate(self.certificate, key, ManualClock(time.time()), "urn:freeopcua:python:server")
+        await self.server.load_certificate(str(self.certificate))
+        await self.server.load_private_key(str(key))
+        self.server.set_security_policy(
+            [ua.SecurityPolicyType.NoSecurity, ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt]
+        )
+        await self.server.register_namespace("urn:test")
+        objects = self.server.nodes.objects
+        for name, first in {"a": 0.0, "b": "", "P1": 0.0}.items():
+            node = await objects.add_variable(ua.NodeId(name, 2), name, first)
+            await node.set_writable()
+        await self.server.start()
+        await self.server.bserver.stop()
+
+    async def call(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run in the peer's thread."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
+
+    async def write(self, name: str, *values: Any, status: int = 0) -> None:
+        """Whole numbers are values at their times; texts are what they are."""
+        for value in values:
+            number = isinstance(value, int)
+            await self.write_at(name, float(value) if number else value, TIME + (value if number else 0), status)
+
+    async def write_at(self, name: str, value: Any, t: float, status: int = 0) -> None:
+        stamp = datetime.fromtimestamp(t, UTC)
+        data = self.ua.DataValue(
+            self.ua.Variant(value), self.ua.StatusCode(status), SourceTimestamp=stamp, ServerTimestamp=stamp
+        )
+        await self.server.write_attribute_value(self.ua.NodeId(name, 2), data)
+
+
+@functools.cache
+def opcua_peer() -> OpcUaPeer:
+    return OpcUaPeer()
+
+
+class OpcUaRig(Rig):
+    """A server of asyncua, unsecured; `test_connect_opcua` does the rest."""
+
+    name = "opcua"
+    keeps = False  # a new session gets the newest value of each node
+    flood = 500
+    piece = 40
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        pytest.importorskip("asyncua")
+        from pollux.runtime.connect.opcua import OpcUaConnector, OpcUaServer
+
+        self.peer = opcua_peer()
+        for name, value in {"a": 0, "b": ""}.items():
+            await self.peer.call(self.peer.write(name, value, status=BAD_WAITING))
+        await self.up()
+        stack.push_async_callback(self.down)
+        self.proxy = await stack.enter_async_context(FaultProxy(self.peer.port))
+        server = OpcUaServer(
+            f"opc.tcp://127.0.0.1:{self.proxy.port}/", {"a": "ns=2;s=a", "b": "ns=2;s=b"}, {"P1": "ns=2;s=P1"},
+            period=0.02, queue=1000, watch=0.3,
+        )  # fmt: skip
+        self.connector = OpcUaConnector("plant", server, SITE, self.clock)
+
+    async def up(self) -> None:
+        await self.peer.call(self.peer.server.bserver.start())
+
+    async def down(self) -> None:
+        await self.peer.call(self.peer.server.bserver.stop())
+
+    async def send(self, *values: int) -> None:
+        await self.peer.call(self.peer.write("a", *values))
+
+    async def send_rubbish(self) -> str:
+        await self.peer.call(self.peer.write("b", "nonsense"))
+        return "malformed"
+
+
+BAD_WAITING = 0x80320000
+"""OPC UA: BadWaitingForInitialData."""
+
+RIGS: tuple[type[Rig], ...] = (EmbeddedRig, MosquittoRig, Mqtt5Rig, HttpRig, MemoryRig, ReplayRig, OpcUaRig)
 Scenario = Callable[[Rig], Awaitable[None]]

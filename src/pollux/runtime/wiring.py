@@ -6,7 +6,7 @@
                          live are handed on as they are
     [[twin.tag]]         tag, field, unit, period, authority, connector
     [[twin.actuator]]    actuator, field, unit, connector
-    [connector.NAME]     kind = "mqtt" | "http" | "replay" | "memory", and that kind's settings
+    [connector.NAME]     kind (one of `KINDS`), and that kind's settings
     [server]             host, port
     [demo]               module, speed: a plant that `pollux demo` starts in a process of its own
 
@@ -23,7 +23,7 @@ from pollux.core.units import parse
 from pollux.runtime.tables import NAME, Table, closest, read_toml
 
 FILE = "pollux.toml"
-KINDS = ("mqtt", "http", "replay", "memory")
+KINDS = ("mqtt", "opcua", "http", "replay", "memory")
 FREE_TABLES = ("policy", "mirror", "detect", "forecast", "plan", "live")
 TEXT, NUMBER = (str,), (int, float)
 TLS = {"ca": TEXT, "certificate": TEXT, "key": TEXT, "key_password_env": TEXT}
@@ -31,6 +31,11 @@ SETTINGS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "mqtt": {
         "url": TEXT, "client_id": TEXT, "persistent": (bool,), "prefix": TEXT, "port": (int,), "protocol": TEXT,
         "keepalive": NUMBER, "password_env": TEXT, **TLS,
+    },
+    "opcua": {
+        "url": TEXT, "nodes": (dict,), "actuators": (dict,), "site": TEXT, "period": NUMBER, "queue": (int,),
+        "user": TEXT, "password_env": TEXT, "certificate": TEXT, "key": TEXT, "key_password_env": TEXT,
+        "server_certificate": TEXT,
     },
     "http": {"site": TEXT},
     "memory": {},

@@ -1,9 +1,11 @@
 """From the wiring, whose settings have been checked, to connectors. Each kind is imported where it is made."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pollux.core.errors import WiringError
 from pollux.core.time import Clock
@@ -116,6 +118,85 @@ def _broker(place: Place) -> Any:
     )
 
 
+def _opcua(place: Place) -> Connector:
+    from pollux.runtime.connect.opcua import OpcUaConnector, OpcUaServer
+
+    s, where = place.wiring.settings, place.where
+    url, user = _url(place, "opc.tcp", "opc.tcp://host:4840"), s.get("user")
+    security = _opcua_security(place)
+    if user is not None and security is None:
+        raise WiringError(
+            f"{where}: a password needs an encrypted channel: `user` is given without `certificate`, `key` and "
+            "`server_certificate`. Give them."
+        )
+    server = OpcUaServer(
+        url,
+        _texts(place, "nodes", required=True),
+        _texts(place, "actuators"),
+        period=_positive(place, "period", 1.0),
+        queue=int(_positive(place, "queue", 1000)),
+        user=user,
+        password=secret(where, s, "password_env"),
+        security=security,
+    )
+    return OpcUaConnector(place.wiring.name, server, place.site("an OPC UA connector"), place.clock)
+
+
+def _opcua_security(place: Place) -> Any:
+    from pollux.runtime.connect.opcua import Security
+    from pollux.runtime.connect.opcua_certificate import ensure_certificate
+
+    s, names = place.wiring.settings, ("certificate", "key", "server_certificate")
+    given = [name for name in names if name in s]
+    if not given:
+        return None
+    if len(given) < len(names):
+        raise WiringError(
+            f"{place.where}: security needs `certificate`, `key` and `server_certificate`: got only "
+            f"{', '.join(f'`{name}`' for name in given)}. Give all three; ours are made where they do not exist."
+        )
+    own, key, theirs = (place.folder / s[name] for name in names)
+    if not theirs.is_file():
+        raise WiringError(
+            f"{place.where}: `server_certificate` is the file with the server's certificate: {theirs} does not exist. "
+            "Copy it from the server, and compare its fingerprint."
+        )
+    ensure_certificate(own, key, place.clock)
+    return Security(own, key, theirs, secret(place.where, s, "key_password_env"))
+
+
+def _url(place: Place, scheme: str, example: str) -> str:
+    url = place.wiring.settings.get("url", "")
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme == scheme and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fine, parts = False, urlsplit("")
+    if parts.password is not None:
+        raise WiringError(f"{place.where}: a password stands in no file: `url` holds one. Name it by `password_env`.")
+    if not fine:
+        raise WiringError(f"{place.where}: `url` reads {example!r}: got {url!r}. Correct it.")
+    return url
+
+
+def _texts(place: Place, key: str, *, required: bool = False) -> Mapping[str, str]:
+    """A table of texts: tag -> address."""
+    table = place.wiring.settings.get(key, {})
+    for name, value in table.items():
+        if not isinstance(value, str) or not value:
+            raise WiringError(f"{place.where}: `{key}.{name}` must be a text: got {value!r}. Write it in quotes.")
+    if required and not table:
+        raise WiringError(f"{place.where} needs `{key}`: a table of tag = address. Add it.")
+    return dict(table)
+
+
+def _positive(place: Place, key: str, default: float) -> float:
+    value = float(place.wiring.settings.get(key, default))
+    if not 0 < value < math.inf:
+        raise WiringError(f"{place.where}: `{key}` is above zero: got {value:g}. Correct it.")
+    return value
+
+
 def _http(place: Place) -> Connector:
     from pollux.runtime.connect.http import HttpConnector
 
@@ -165,6 +246,7 @@ def _replay(place: Place) -> Connector:
 
 MAKERS: Mapping[str, Callable[[Place], Connector]] = {
     "mqtt": _mqtt,
+    "opcua": _opcua,
     "http": _http,
     "memory": _memory,
     "replay": _replay,
