@@ -127,6 +127,24 @@ def test_while_around_a_scan():
     agree(fn, X, np.linspace(-0.2, 0.3, 6))
 
 
+def test_large_carried_arrays_change_places_each_lane_for_as_long_as_it_runs():
+    def fn(x, u):
+        def sweep(s):
+            path, other, n, flags = s
+            end, new = jax.lax.scan(lambda c, r: (0.5 * c + r[0] * r[1], c + r[0]), x, (path, other))
+            moved = other.at[3].add(end)
+            return moved, new, n + 1, (new > 0.1) | flags
+
+        start = (jnp.outer(u, x), jnp.outer(u, x) ** 2, 0, jnp.zeros((14, 3), bool))
+        path, other, n, flags = jax.lax.while_loop(lambda s: s[2] < 4 + 10 * x[0], sweep, start)
+        same, zeros, _ = jax.lax.while_loop(
+            lambda s: s[2] < n, lambda s: (s[0], s[1] + s[0][::-1], s[2] + 1), (path, jnp.zeros((14, 3)), 0)
+        )
+        return path, other, n, flags, same, zeros
+
+    agree(fn, X, np.linspace(-0.2, 0.3, 14))
+
+
 @pytest.mark.parametrize("lower", [True, False])
 def test_linear_algebra(lower):
     def fn(m, x):

@@ -49,11 +49,11 @@ class Builder:
         args = () if place.counter is None else (place.counter,)
         return self._record(key, "load", args, place.memory.dtype, {"place": place}, place.memory.block)
 
-    def store(self, place: Place, value: Any) -> None:
-        """Write memory, here and now."""
+    def store(self, place: Place, value: Any, mask: Any = None) -> None:
+        """Write memory, here and now, in the lanes of `mask` (None: in all)."""
         self._count()
-        args = (self.ref(value),) + (() if place.counter is None else (place.counter,))
-        self.block.ops.append(Op("store", args, None, {"place": place}))
+        args = (self.ref(value), *([] if place.counter is None else [place.counter]), *([] if mask is None else [mask]))
+        self.block.ops.append(Op("store", args, None, {"place": place, "mask": mask}))
 
     def control(self, op: Op) -> None:
         """Append a loop or a branch, whose blocks are complete, here and now."""

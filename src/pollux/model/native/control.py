@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from pollux.model.native.builder import Builder
+from pollux.model.native.carry import LARGE, cells, keep, leave, update
 from pollux.model.native.tape import Cell, Cond, Op, Place, Ref, Scan, UnsupportedError, Value, While, walk
 
 Arrays = list[np.ndarray]
@@ -47,18 +48,27 @@ def while_(run: Run, b: Builder, eqn: Any, *args: np.ndarray) -> Arrays:
     p = eqn.params
     nt, nb = p["cond_nconsts"], p["body_nconsts"]
     test_consts, consts, carry = list(args[:nt]), list(args[nt : nt + nb]), list(args[nt + nb :])
-    kept = _unchanged(p["body_jaxpr"], nb, len(carry))
-    firsts = [_operands(b, c) for c in carry]
+    same = _unchanged(p["body_jaxpr"], nb, len(carry))
+    large = [i for i, c in enumerate(carry) if not same[i] and c.size >= LARGE]
+    memories = [keep(b, carry[i]) for i in large]
+    for i, memory in zip(large, memories, strict=True):
+        carry[i] = cells(memory, carry[i].shape)
+    kept = [unchanged or i in large for i, unchanged in enumerate(same)]
+    firsts = [[] if kept[i] else _operands(b, c) for i, c in enumerate(carry)]
     with b.inside(leaves=True) as block:
+        leave(memories, block)
         inner, carried = _carried(b, carry, firsts, kept)
         test = b.ref(run(b, p["cond_jaxpr"], test_consts + inner)[0][()])
         if not isinstance(test, Value):
             if test:
                 raise UnsupportedError("a loop without an end")
+            leave(memories, b.block.parent or b.block)
             return carry
         split = len(block.ops)
         out = run(b, p["body_jaxpr"], consts + inner)
         following = [b.ref(e) for i, c in enumerate(out) if not kept[i] for e in c.flat]
+        update(b, memories, [out[i] for i in large], test)
+    leave(memories, b.block)
     first = [e for i, c in enumerate(firsts) if not kept[i] for e in c]
     last = [b.fresh(e.dtype) for e in first]
     loop = While(block, split, test, first, carried, following, last)

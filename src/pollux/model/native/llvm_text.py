@@ -94,7 +94,7 @@ class Printer:
             self._cond(op.params["cond"])
         elif op.name == "store":
             place: Place = op.params["place"]
-            self._store(place, op.args[0])
+            self._store(place, op.args[0], op.params["mask"])
         else:
             assert op.out is not None
             if op.name == "load":
@@ -266,12 +266,17 @@ class Printer:
             value = self._put(f"icmp ne {vector('i8', n)} {value}, {zero('i8', n)}")
         return value
 
-    def _store(self, place: Place, value: Any) -> None:
+    def _store(self, place: Place, value: Any, mask: Any) -> None:
+        dtype = place.memory.dtype
+        name = self._name(value, dtype)
+        if mask is not None and self.lanes.lanes > 1:
+            old, kind = self._load(place), self.lanes.type(dtype)
+            name = self._put(f"select {self.lanes.type(bool)} {self._name(mask)}, {kind} {name}, {kind} {old}")
         pointer, _, align = self._address(place)
-        self._write(pointer, align, value, place.memory.dtype)
+        self._write(pointer, align, name, dtype)
 
-    def _write(self, pointer: str, align: int, value: Any, dtype: np.dtype) -> None:
-        n, name = self.lanes.lanes, self._name(value, dtype)
+    def _write(self, pointer: str, align: int, name: str, dtype: np.dtype) -> None:
+        n = self.lanes.lanes
         if dtype.kind == "b":
             name = self._put(f"zext {self.lanes.type(bool)} {name} to {vector('i8', n)}")
         self.lines.append(f"store {vector(self._stored(dtype), n)} {name}, ptr {pointer}, align {align}")
@@ -281,7 +286,7 @@ class Printer:
         for k, e in enumerate(out.flat):
             if not in_place(e, number_, k):
                 pointer = self._array(len(self.fleet) + number_, str(k), self._stored(dtype))
-                self._write(pointer, self._bytes(dtype), e, dtype)
+                self._write(pointer, self._bytes(dtype), self._name(e, dtype), dtype)
 
 
 def module(tape: Tape, fleet: tuple[bool, ...], dtypes: list[Any], lanes: Lanes, symbol: str) -> tuple[str, int]:
