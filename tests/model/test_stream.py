@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pollux import RK4, Adaptive, Record, Scalar, Signals, Twin, flatten, param, simulate, var
-from pollux.model.backend import Xla
+from pollux.model.backend import default
 from pollux.model.fitting import gather, grid, sensing
 from pollux.model.stream import Problem, sums
 
@@ -103,7 +103,7 @@ def test_rows_and_sums_agree_over_several_records():
     data = gather(records, SIGMA)
     X0 = np.array([[1.0, 1.0], [2.0, 0.5]])
     theta = np.array([0.05, 0.9, 0.6])
-    seen, V = Xla().one(sensing(problem))(theta, space.p0, X0, *data.arrays())
+    seen, V = default().one(sensing(problem))(theta, space.p0, X0, *data.arrays())
     assert seen.shape == (2, 40, 2)
     assert V.shape == (2, 40, 2, 2)
     p = space.p0

@@ -14,8 +14,8 @@ import numpy as np
 from pollux.core.errors import InputError, NumericalError
 from pollux.core.time import rng
 from pollux.core.twin import Twin
-from pollux.model.backend import Backend, Xla
-from pollux.model.coordinates import Coordinates, choose, coordinates
+from pollux.model.backend import Backend, default
+from pollux.model.coordinates import Coordinates, choose, unknowns
 from pollux.model.fit import Fit, natural, summarise
 from pollux.model.fitting import Data, frame_arrays, gather, rows_of, sensing, solving
 from pollux.model.integrate import Method
@@ -60,12 +60,12 @@ def calibrate(
     chosen = choose(space, free)
     states = () if initial == "fixed" else tuple(range(len(space.x)))
     X0 = _first_states(space, twin, x0, len(records))
-    frame = _unknowns(space, chosen, states, X0, initial)
+    frame = unknowns(space, chosen, states, space.p0, X0, initial == "prior")
     data = gather(records, _sigma(space, records))
     if not len(frame):
         raise InputError("Nothing is free: name a parameter in `free`, or let the first state be free")
     problem = Problem(space.system, method, chosen, states)
-    back = backend or Xla()
+    back = backend or default()
     Z0 = _starts(frame, starts, seed)
     solved = _solve(back, problem, Z0, frame, space.p0, X0, data, tolerances)
     best = _best(solved.loss)
@@ -95,15 +95,15 @@ def sensitivities(
     records = _records(space, record, None)
     chosen, states = choose(space, free), tuple(range(len(space.x)))
     X0 = _first_states(space, twin, None, len(records))
-    frame = _unknowns(space, chosen, states, X0, "free")
+    frame = unknowns(space, chosen, states, space.p0, X0, False)
     data = gather(records, _sigma(space, records))
     problem = Problem(space.system, method, chosen, states)
     z = np.zeros(len(frame))
-    _, J, _ = _rows(Xla(), problem, z, frame, space.p0, X0, data)
+    _, J, _ = _rows(default(), problem, z, frame, space.p0, X0, data)
     theta = np.asarray(frame.value(z))
-    S, log = natural(J, theta, frame.slope(z), frame)
+    factor, log = natural(theta, frame.slope(z), frame)
     k = len(chosen)
-    return S, frame.names, log, np.where(log[k:], frame.scale[k:] / np.where(log[k:], theta[k:], 1.0), 1.0)
+    return J * factor, frame.names, log, np.where(log[k:], frame.scale[k:] / np.where(log[k:], theta[k:], 1.0), 1.0)
 
 
 def _solve(
@@ -155,36 +155,6 @@ def _first_states(space: StateSpace, twin: Twin, x0: Any, count: int) -> np.ndar
     if len(each) != count:
         raise InputError(f"`x0` gives {len(each)} first states for {count} records")
     return np.stack([as_state(space, twin, x) for x in each])
-
-
-def _unknowns(
-    space: StateSpace, chosen: tuple[int, ...], states: tuple[int, ...], X0: np.ndarray, initial: str
-) -> Coordinates:
-    """Parameters first, then the free first states of record 0, 1, ..."""
-    p = coordinates(tuple(space.p[i] for i in chosen), tuple(space.p[i].name for i in chosen), space.p0[list(chosen)])
-    parts = [p]
-    for r, first in enumerate(X0):
-        mark = "(0)" if len(X0) == 1 else f"(0)[{r}]"
-        channels = tuple(space.x[i] for i in states)
-        c = coordinates(channels, tuple(f"{s.name}{mark}" for s in channels), first[list(states)])
-        # a first state may reach zero: sought on its own scale, which is that of the first belief
-        k, spread = len(channels), np.array([s.spread for s in channels])
-        low, high = np.array([s.low for s in channels]), np.array([s.high for s in channels])
-        deviation = np.full(k, 1.0 if initial == "prior" else np.inf)
-        parts.append(
-            Coordinates(
-                c.names, c.units, np.zeros(k, bool), c.centre, spread,
-                (low - c.centre) / spread, (high - c.centre) / spread, deviation,
-            )
-        )  # fmt: skip
-    return Coordinates(
-        sum((c.names for c in parts), ()),
-        sum((c.units for c in parts), ()),
-        *(
-            np.concatenate([getattr(c, f) for c in parts])
-            for f in ("log", "centre", "scale", "low", "high", "deviation")
-        ),
-    )
 
 
 def _sigma(space: StateSpace, records: tuple[Record, ...]) -> np.ndarray:

@@ -23,7 +23,7 @@ _FAR = 30.0  # |z| in the logarithm: a factor of 1e13 either way, before exp ove
 
 @dataclass(frozen=True, eq=False)
 class Coordinates:
-    """Scaled coordinates of `names`, in order; `centre` is theta at z = 0."""
+    """Scaled coordinates of `names`, in order; `centre` is theta at z = 0. A fleet has an axis N behind k."""
 
     names: tuple[str, ...]
     units: tuple[str, ...]
@@ -59,23 +59,51 @@ def to_value(z: Any, log: Any, centre: Any, scale: Any) -> Any:
 
 
 def coordinates(channels: tuple[Channel, ...], names: tuple[str, ...], centre: np.ndarray) -> Coordinates:
-    """Coordinates of `channels`, called `names`, centred on `centre`."""
-    k = len(channels)
-    log, scale, deviation = np.zeros(k, bool), np.ones(k), np.full(k, np.inf)
-    low, high = np.full(k, -np.inf), np.full(k, np.inf)
+    """Coordinates of `channels`, called `names`, centred on `centre` (k,), or (k, N) for a fleet."""
+    shape = np.shape(centre)
+    log, scale, deviation = np.zeros(shape, bool), np.ones(shape), np.full(shape, np.inf)
+    low, high = np.empty(shape), np.empty(shape)
     for i, (c, value) in enumerate(zip(channels, centre, strict=True)):
-        log[i] = value > 0 and (isinstance(c.prior, LogNormal) or (c.low >= 0 and c.prior is None))
+        log[i] = (value > 0) & (isinstance(c.prior, LogNormal) or (c.low >= 0 and c.prior is None))
         width = c.high - c.low
-        natural = c.prior.deviation(value) if c.prior else 0.1 * width if np.isfinite(width) else abs(value)
-        scale[i] = natural or 1.0
+        natural = c.prior.deviation(value) if c.prior else 0.1 * width if np.isfinite(width) else np.abs(value)
+        scale[i] = np.where(natural, natural, 1.0)
         if c.prior is not None:
-            deviation[i] = c.prior.sd if log[i] else c.prior.deviation(value) / scale[i]
-        if log[i]:
-            low[i] = np.log(c.low / value) if c.low > 0 else -_FAR
-            high[i] = np.log(c.high / value) if np.isfinite(c.high) else _FAR
-        else:
-            low[i], high[i] = (c.low - value) / scale[i], (c.high - value) / scale[i]
+            deviation[i] = np.where(log[i], c.prior.sd, c.prior.deviation(value) / scale[i])
+        with np.errstate(divide="ignore", invalid="ignore"):  # where the logarithm is not taken
+            far = np.log(c.low / value) if c.low > 0 else -_FAR, np.log(c.high / value) if c.high < np.inf else _FAR
+        low[i] = np.where(log[i], far[0], (c.low - value) / scale[i])
+        high[i] = np.where(log[i], far[1], (c.high - value) / scale[i])
     return Coordinates(names, tuple(c.unit for c in channels), log, centre, scale, low, high, deviation)
+
+
+def unknowns(
+    space: StateSpace, chosen: tuple[int, ...], states: tuple[int, ...], p: np.ndarray, X0: np.ndarray, pulled: bool
+) -> Coordinates:
+    """Parameters first, then the free first states of record 0, 1, ...; p (n_p,), X0 (R, n), or with (..., N) last.
+
+    `pulled`: the first state has the declared `spread` as its prior.
+    """
+    parts = [coordinates(tuple(space.p[i] for i in chosen), tuple(space.p[i].name for i in chosen), p[list(chosen)])]
+    channels = tuple(space.x[i] for i in states)
+    for r, first in enumerate(X0):
+        mark = "(0)" if len(X0) == 1 else f"(0)[{r}]"
+        c = coordinates(channels, tuple(f"{s.name}{mark}" for s in channels), first[list(states)])
+        # a first state may reach zero: sought on its own scale, which is that of the first belief
+        spread, low, high = (
+            np.array([getattr(s, of) for s in channels]).reshape(-1, *(1,) * (first.ndim - 1)) * np.ones_like(c.centre)
+            for of in ("spread", "low", "high")
+        )
+        deviation = np.full_like(spread, 1.0 if pulled else np.inf)
+        still = np.zeros_like(c.log)
+        low, high = (low - c.centre) / spread, (high - c.centre) / spread
+        parts.append(Coordinates(c.names, c.units, still, c.centre, spread, low, high, deviation))
+    arrays = ("log", "centre", "scale", "low", "high", "deviation")
+    return Coordinates(
+        sum((c.names for c in parts), ()),
+        sum((c.units for c in parts), ()),
+        *(np.concatenate([getattr(c, name) for c in parts]) for name in arrays),
+    )
 
 
 def choose(space: StateSpace, free: tuple[str, ...] | None) -> tuple[int, ...]:

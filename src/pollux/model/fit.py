@@ -18,6 +18,7 @@ from jaxtyping import Float
 from pollux.core.errors import DefinitionError
 from pollux.core.twin import Twin
 from pollux.model.coordinates import Coordinates
+from pollux.model.covariance import covariance
 from pollux.model.fitting import Data
 from pollux.model.identify import Identifiability, identify
 from pollux.model.leastsquares import FitOutcome
@@ -176,7 +177,7 @@ def summarise(
     spot = residuals.reshape(data.came.shape)
     rho = _autocorrelation(spot, data.came)
     slope = frame.slope(z)
-    plain = _covariance(J.T @ J / factor, frame.deviation) * np.outer(slope, slope)
+    plain = covariance(J.T @ J / factor, 1 / frame.deviation**2) * np.outer(slope, slope)
     robust = _at_least(plain, _robust(J, spot, frame.deviation) * np.outer(slope, slope))
     cov = robust if rho > AUTOCORRELATED else plain
     sd, sd_plain, sd_robust = (np.sqrt(np.diag(c)) for c in (cov, plain, robust))
@@ -194,7 +195,7 @@ def summarise(
     correlations = np.where(np.eye(len(z), dtype=bool), 1.0, cov / np.outer(known, known))
     errors = spot * data.sigma
     rmse = {c.name: _rms(errors[..., i][data.came[..., i]]) for i, c in enumerate(space.y)}
-    S, log = natural(J / np.sqrt(factor), theta, slope, frame)
+    to_natural, log = natural(theta, slope, frame)
     state = twin.signals()[0]
     return Fit(
         space.rebuild(p),
@@ -206,37 +207,25 @@ def summarise(
         chi2,
         rho,
         outcome,
-        identify(S, frame.names, log),
+        identify(J / np.sqrt(factor) * to_natural, frame.names, log),
         tuple(Trial(*t) for t in trials),
         tuple(np.asarray(seen[r][: len(rec)]) for r, rec in enumerate(records)),
         space,
     )
 
 
-def natural(J: np.ndarray, theta: np.ndarray, slope: np.ndarray, frame: Coordinates) -> tuple[np.ndarray, np.ndarray]:
-    """Sensitivities to natural units: the logarithm of what is positive by its bounds, else the scale of z."""
+def natural(theta: np.ndarray, slope: np.ndarray, frame: Coordinates) -> tuple[np.ndarray, np.ndarray]:
+    """(factor, log): what turns derivatives in z into natural units, and which of those are logarithms.
+
+    The logarithm of what is positive by its bounds, else the scale of z.
+    """
     positive = (theta > 1e-3 * np.abs(slope)) & (frame.log | np.isfinite(frame.low) & (_lowest(frame) >= 0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        factor = np.where(positive, theta / slope, 1.0)
-    return J * factor, positive
+        return np.where(positive, theta / slope, 1.0), positive
 
 
 def _lowest(frame: Coordinates) -> np.ndarray:
     return np.where(frame.log, 0.0, frame.centre + frame.scale * frame.low)
-
-
-def _covariance(H: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """(H + P)^-1, with inf for every unknown that takes part in a direction that neither data nor prior determine."""
-    H = H + np.diag(1 / deviation**2)
-    seen = np.diag(H) > 0
-    scale = np.where(seen, 1 / np.sqrt(np.where(seen, np.diag(H), 1.0)), 1.0)
-    values, vectors = np.linalg.eigh(H * np.outer(scale, scale))
-    null = values <= 1e-13 * max(values[-1], 1e-300)
-    inverse = np.where(null, 0.0, 1 / np.where(null, 1.0, values))
-    cov = (vectors * inverse) @ vectors.T * np.outer(scale, scale)
-    lost = np.any(np.abs(vectors[:, null]) > 1e-4, axis=1) if null.any() else np.zeros(len(H), bool)
-    cov[np.diag_indices_from(cov)] = np.where(lost, np.inf, np.diag(cov))
-    return cov
 
 
 def _robust(J: np.ndarray, spot: np.ndarray, deviation: np.ndarray) -> np.ndarray:
@@ -249,7 +238,7 @@ def _robust(J: np.ndarray, spot: np.ndarray, deviation: np.ndarray) -> np.ndarra
     for lag in range(1, reach + 1):
         product = np.einsum("rti,rtj->ij", scores[:, lag:], scores[:, :-lag])
         middle += (1 - lag / (reach + 1)) * (product + product.T)
-    bread = _covariance(J.T @ J, deviation)
+    bread = covariance(J.T @ J, 1 / deviation**2)
     lost = ~np.isfinite(np.diag(bread))
     bread = np.where(np.isfinite(bread), bread, 0.0)
     cov = bread @ (middle + np.diag(1 / deviation**2)) @ bread
