@@ -65,6 +65,8 @@ def requires(name: str, lanes: int, real: str) -> tuple[Unit, ...]:
         return (("two_over_pi", 1, "double"),)
     if lanes > PIECE:
         return ((name, PIECE, real),)
+    if lanes == 1:
+        return ((name, 2, real),)
     if real == "float":
         return ((name, lanes, "double"),)
     return (("remainder", 1, "double"),) if name in ("sin", "cos", "tan") else ()
@@ -80,6 +82,8 @@ def define(name: str, lanes: int, real: str) -> str:
     arguments = ["%x", "%y"][: arity(name)]
     if lanes > PIECE:
         return _header(name, lanes, real) + _pieces(name, lanes, real, arguments)
+    if lanes == 1:
+        return _header(name, lanes, real) + _doubled(name, real, arguments)
     if real == "float":
         return _header(name, lanes, real) + _widened(name, lanes, arguments)
     result = _BINARY[name](e, *arguments) if name in _BINARY else _UNARY[name](e, *arguments)
@@ -114,6 +118,19 @@ def _widened(name: str, lanes: int, arguments: list[str]) -> str:
     lines.append(f"  %wide = call fastcc {wide} @{symbol(name, lanes, 'double')}({operands})")
     lines.append(f"  %out = fptrunc {wide} %wide to {narrow}")
     return "\n".join([*lines, f"  ret {narrow} %out", "}"])
+
+
+def _doubled(name: str, real: str, arguments: list[str]) -> str:
+    """One lane: two equal ones, because a scalar selection becomes a branch, which costs more where it is not foreseen."""
+    kind, mask = vector(2, real), "<2 x i32> zeroinitializer"
+    lines = []
+    for a in arguments:
+        lines.append(f"  {a}.one = insertelement {kind} poison, {real} {a}, i32 0")
+        lines.append(f"  {a}.two = shufflevector {kind} {a}.one, {kind} poison, {mask}")
+    operands = ", ".join(f"{kind} {a}.two" for a in arguments)
+    lines.append(f"  %two = call fastcc {kind} @{symbol(name, 2, real)}({operands})")
+    lines.append(f"  %out = extractelement {kind} %two, i32 0")
+    return "\n".join([*lines, f"  ret {real} %out", "}"])
 
 
 def _pieces(name: str, lanes: int, real: str, arguments: list[str]) -> str:

@@ -44,28 +44,27 @@ def remainder(e: Emit, x: str) -> tuple[Pair, str]:
 
 def _beyond(e: Emit, x: str, high: str, low: str, n: str) -> tuple[Pair, str]:
     """The same, with the exact remainders in the lanes that need them."""
-    a = e.abs(x)
-    huge = e.both(e.compare("ogt", a, LIMIT), e.compare("olt", a, float("inf")))
-    e.lines.append(f"  br i1 {e.any(huge)}, label %exact, label %join")
-    before = e.label
-    e.begin("exact")
-    parts = [high, low, n]
-    types = [e.type, e.type, e.int]
-    scalars = ["double", "double", "i64"]
-    result = "{ double, double, i64 }"
-    fresh = ["poison"] * 3
-    for lane in range(e.lanes):
-        value = x if e.lanes == 1 else e.put(f"extractelement {e.type} {x}, i32 {lane}")
-        out = e.put(f"call fastcc {result} @pollux_remainder(double {value})")
-        for i in range(3):
-            part = e.put(f"extractvalue {result} {out}, {i}")
-            if e.lanes > 1:
-                part = e.put(f"insertelement {types[i]} {fresh[i]}, {scalars[i]} {part}, i32 {lane}")
-            fresh[i] = part
-    chosen = [e.select(huge, fresh[0], high), e.select(huge, fresh[1], low), e.int_select(huge, fresh[2], n)]
-    e.lines.append("  br label %join")
-    e.begin("join")
-    high, low, n = (e.put(f"phi {types[i]} [ {parts[i]}, %{before} ], [ {chosen[i]}, %exact ]") for i in range(3))
+    huge = e.both(e.compare("ogt", e.abs(x), LIMIT), e.finite(x))
+    values = {high: e.type, low: e.type, n: e.int}
+
+    def every_lane() -> list[str]:
+        result = "{ double, double, i64 }"
+        fresh = dict.fromkeys(values, "poison")
+        for lane in range(e.lanes):
+            value = x if e.lanes == 1 else e.put(f"extractelement {e.type} {x}, i32 {lane}")
+            out = e.put(f"call fastcc {result} @pollux_remainder(double {value})")
+            for i, (name, kind) in enumerate(values.items()):
+                part = e.put(f"extractvalue {result} {out}, {i}")
+                scalar = "i64" if kind == e.int else "double"
+                insert = f"insertelement {kind} {fresh[name]}, {scalar} {part}, i32 {lane}"
+                fresh[name] = part if e.lanes == 1 else e.put(insert)
+        return [
+            e.select(huge, fresh[high], high),
+            e.select(huge, fresh[low], low),
+            e.int_select(huge, fresh[n], n),
+        ]
+
+    high, low, n = e.where_some(huge, values, every_lane)
     return (high, low), n
 
 

@@ -6,7 +6,7 @@ bits.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 Operand = str | float
 """The name of a value of the real type, or a constant."""
@@ -155,6 +155,28 @@ class Emit:
         """`yes` where `mask`, else `no`, integers."""
         choice = f"{self.int} {self.integer(yes)}, {self.int} {self.integer(no)}"
         return self.put(f"select {self._mask} {mask}, {choice}")
+
+    def inverse(self, mask: str) -> str:
+        """Where the mask does not hold."""
+        return self.put(f"xor {self.mask} {mask}, {'true' if self.lanes == 1 else 'splat (i1 true)'}")
+
+    def finite(self, a: Operand) -> str:
+        """Where `a` is neither infinite nor NaN."""
+        return self.compare("olt", self.abs(a), float("inf"))
+
+    def where_some(self, mask: str, values: dict[str, str], other: Callable[[], list[str]]) -> list[str]:
+        """The names `values`, each with its type, or, if the mask holds in some lane, what `other` writes in their place."""
+        number, before = self.count, self.label
+        self.lines.append(f"  br i1 {self.any(mask)}, label %some{number}, label %join{number}")
+        self.begin(f"some{number}")
+        chosen = other()
+        after = self.label
+        self.lines.append(f"  br label %join{number}")
+        self.begin(f"join{number}")
+        return [
+            self.put(f"phi {kind} [ {old}, %{before} ], [ {new}, %{after} ]")
+            for (old, kind), new in zip(values.items(), chosen, strict=True)
+        ]
 
     def any(self, mask: str) -> str:
         """Whether the mask holds in some lane, a plain i1."""

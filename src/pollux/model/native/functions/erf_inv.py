@@ -1,6 +1,6 @@
 """The inverse of erf by two quotients of polynomials, on the intervals of M. J. Wichura (AS 241, Appl. Stat. 37, 1988).
 
-|x| <= 0.85: x + x P(u) / Q(u), u = 0.7225 - x^2. Beyond, with r = sqrt(-log((1 - |x|) / 2)): r + T(v) / V(v), v = r - 1.6.
+|x| <= 0.85: x + x P(u) / Q(u), u = 0.7225 - x^2. Beyond: r + T(v) / V(v), r = sqrt(-log((1 - |x|) / 2)), v = r - 1.6.
 The quotients being small, they add little error. Rational Lawson fits in 80 digits, 2^-53.4 and 2^-54.7 of the result.
 """
 
