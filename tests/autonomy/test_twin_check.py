@@ -110,6 +110,7 @@ def test_same_seed_same_samples_whatever_the_plan(space, check):
 def test_no_schedule_compiles_anything_new(space, check):
     b = belief(space, [1.0, 300.0], [0.05, 1.0])
     check(b, np.array([1000.0, 1100.0]), np.zeros((1, 2)), 50, 1)
+    native = [len(getattr(kernel, "reports", ())) for kernel in (check.draw, check.kernel)]
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(
         lambda name, *_, **__: compiled.append(name) if "backend_compile" in name else None
@@ -119,6 +120,8 @@ def test_no_schedule_compiles_anything_new(space, check):
     again = build_twin_check(space, longest_step=9.0)
     again(b, np.array([1000.0, 1100.0]), np.zeros((1, 2)), 50, 1)
     assert compiled == []
+    assert (again.draw, again.kernel) == (check.draw, check.kernel)
+    assert native == [len(getattr(kernel, "reports", ())) for kernel in (again.draw, again.kernel)]
 
 
 def test_more_samples_contain_the_fewer(space, check):

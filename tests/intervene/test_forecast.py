@@ -215,6 +215,7 @@ def test_a_plan_holds_from_each_time_to_the_next(block: Forecaster):
 def test_nothing_recompiles_on_the_tick_path(block: Forecaster):
     b = belief(block.space, [305.0], [2.0], [100.0])
     block.forecast(b)
+    native = len(getattr(block.kernel, "reports", ()))
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(
         lambda name, *_, **__: compiled.append(name) if "backend_compile" in name else None
@@ -222,6 +223,7 @@ def test_nothing_recompiles_on_the_tick_path(block: Forecaster):
     for i in range(3):
         block.forecast(dataclasses.replace(b, t=100.0 * i, mean=b.mean + i), seed=i)
     assert compiled == []
+    assert len(getattr(block.kernel, "reports", ())) == native
 
 
 def test_discrete_twin_steps_by_its_period():

@@ -23,7 +23,7 @@ import numpy as np
 
 from pollux.core.errors import DefinitionError
 from pollux.core.signals import Belief
-from pollux.model.backend import Backend, Kernel, Program, Xla
+from pollux.model.backend import Backend, Kernel, Program, default
 from pollux.model.members import Widened, draw_parameters, draw_state, root_of, widened
 from pollux.model.random import Stream, normal
 from pollux.model.rk4 import transition
@@ -91,7 +91,7 @@ def build_twin_check(
     low, high = space.bounds("x")
     bounds = (tuple(low.tolist()), tuple(high.tolist()))
     wide = widened(space, share=prior_share, known=space.system.x_names)
-    engine = backend or Xla()
+    engine = backend or default()
     return CompiledCheck(
         space,
         space.system.period or float(longest_step),

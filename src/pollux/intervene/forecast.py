@@ -25,7 +25,7 @@ from pollux.core.signals import Belief, Forecast
 from pollux.core.twin import Twin
 from pollux.intervene.crossing import crossings, quantiles
 from pollux.model.augment import augment
-from pollux.model.backend import Backend, Kernel, Program, Xla
+from pollux.model.backend import Backend, Kernel, Program, default
 from pollux.model.compile import Kernels
 from pollux.model.members import Widened, draw_parameters, draw_state, root_of, widened
 from pollux.model.random import Stream, normal
@@ -178,7 +178,7 @@ def build_forecaster(
         if substeps < 1 or abs(substeps * period - step) > 1e-9 * step:
             raise DefinitionError(f"The step of a forecast is a multiple of the period {period} s, received {step}")
     wide = widened(space, share=prior_share, known=space.system.x_names)
-    kernel = (backend or Xla()).fleet(forecast_program(space.system, substeps, wide))
+    kernel = (backend or default()).fleet(forecast_program(space.system, substeps, wide))
     return Forecaster(
         space, float(horizon), float(step), samples, wide,
         space.p0 if params is None else np.asarray(params, np.float64),

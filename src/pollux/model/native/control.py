@@ -126,7 +126,7 @@ def _unrolled(run, b, body, consts, carry, xs, stacked, length, reverse) -> Arra
     nk = len(carry)
     pieces: list[Arrays] = []
     for k in reversed(range(length)) if reverse else range(length):
-        out = run(b, body, consts + carry + [x[k] for x in xs])
+        out = run(b, body, consts + carry + [x[k, ...] for x in xs])
         carry = out[:nk]
         pieces.append(out[nk:])
     if reverse:
