@@ -8,18 +8,19 @@ does not change. One twin whose step ends in a value that is not finite keeps it
 import math
 from dataclasses import dataclass, field, replace
 
+import jax.numpy as jnp
 import numpy as np
 
 from pollux.core.errors import InputError
 from pollux.core.twin import Twin
 from pollux.mirror.ekf import Ekf
-from pollux.mirror.method import Method, program
+from pollux.mirror.method import Method
 from pollux.mirror.update import GATE, REOPEN, positive_noise, threshold
 from pollux.model.augment import augment
-from pollux.model.backend import Backend, Kernel, default
+from pollux.model.backend import Backend, Kernel, Program, default
 from pollux.model.compile import Kernels
 from pollux.model.pieces import MAX_PIECES, fastest
-from pollux.model.statespace import StateSpace, flatten
+from pollux.model.statespace import StateSpace, System, flatten
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,8 @@ class Fleet:
     reopen: float
     Q: np.ndarray
     R: np.ndarray
+    all_used: np.ndarray = field(repr=False)
+    silent: np.ndarray = field(repr=False)
     kernel: Kernel = field(repr=False)
 
     def start(self, t: float, params: np.ndarray | None = None, *, count: int | None = None) -> FleetBelief:
@@ -121,56 +124,58 @@ class Fleet:
         values: np.ndarray,
         inputs: np.ndarray | None = None,
         use: np.ndarray | None = None,
+        *,
+        into: FleetBelief | None = None,
     ) -> FleetBelief:
         """Predict to t (one for all, or (N,)) and fuse `values` (ny, N), NaN where nothing came.
 
-        `inputs` (m, N) holds from t on, NaN = as before; `use` (ny, N) is 0 where a sensor is excluded. Raises
-        `InputError` when an active twin would go back in time.
+        `inputs` (m, N) holds from t on, NaN = as before; `use` (ny, N) is 0 where a sensor is excluded. `into` is a
+        belief that is not needed any more (neither this one nor one that shares its arrays): the result takes over its
+        arrays. Raises `InputError` when an active twin would go back in time.
         """
-        until = np.where(belief.active, t, belief.t)
+        until = np.empty(self.capacity)
+        until[...] = t
         gap = until - belief.t
         if not (gap >= 0).all():
-            slot = int(np.flatnonzero(~(gap >= 0))[0])
+            self._refuse_past(belief, until, gap)
+        u = belief.inputs
+        v = u if inputs is None else inputs
+        use = self.all_used if use is None else use
+        now, x, P, refused = belief.t, belief.mean, belief.cov, belief.refused
+        pieces = self._pieces(belief, until, gap)
+        for dt in pieces[:-1]:
+            then = now + dt
+            now, x, P, *_ = self._step(now, dt, then, belief, x, P, u, self.silent, use, refused, None)
+        out = None if into is None or into is belief else _rooms(into)
+        end = self._step(now, pieces[-1], until, belief, x, P, v, values, use, refused, out)
+        return FleetBelief(end[0], belief.active, end[1], end[2], end[3], belief.params, *end[4:])
+
+    def _step(self, t, dt, until, belief, x, P, v, y, use, refused, out):
+        args = (
+            t, dt, until, belief.active, x, P, belief.inputs, v, y, use, refused, belief.params, self.Q, self.R,
+            self.gate, self.reopen,
+        )  # fmt: skip
+        return self.kernel(*args, out=out)
+
+    def _refuse_past(self, belief: FleetBelief, until: np.ndarray, gap: np.ndarray) -> None:
+        behind = np.flatnonzero(belief.active & ~(gap >= 0))
+        if len(behind):
+            slot = int(behind[0])
             raise InputError(
                 f"Readings must not be older than the belief: slot {slot} is at t = {belief.t[slot]!r}, received "
                 f"{until[slot]!r}. Leave it out (NaN values at its own time) or start it again"
             )
-        values = np.where(belief.active, values, np.nan)
-        u = belief.inputs
-        v = u if inputs is None else np.where(np.isnan(inputs), u, inputs)
-        use = np.ones_like(values) if use is None else use
-        gate = np.where(belief.refused >= self.reopen, math.inf, self.gate)
-        x, P, now = belief.mean, belief.cov, belief.t
-        silent = None
-        pieces = self._pieces(belief.t, until)
-        for dt in pieces[:-1]:
-            silent = np.full_like(values, np.nan) if silent is None else silent
-            x, P, *_ = self._step(now, dt, x, P, u, u, silent, use, gate, belief.params)
-            now = now + dt
-        x, P, y_hat, nu, S, used, nis = self._step(now, pieces[-1], x, P, u, v, values, use, gate, belief.params)
-        good = np.isfinite(x).all(axis=0) & np.isfinite(P).all(axis=(0, 1))
-        if not good.all():
-            x = np.where(good, x, belief.mean)
-            P = np.where(good, P, belief.cov)
-            used, nis = np.where(good, used, 0.0), np.where(good, nis, math.inf)
-        missing = np.isnan(nu)
-        S = np.where(missing, np.nan, S)
-        outside = ~missing & (use > 0) & (used == 0)
-        refused = np.where(outside, belief.refused + 1.0, np.where(missing, belief.refused, 0.0))
-        return FleetBelief(until, belief.active, x, P, v, belief.params, y_hat, nu, S, used, refused, nis)
 
-    def _step(self, t, dt, x, P, u, v, y, use, gate, p):
-        return self.kernel(t, dt, x, P, u, v, y, use, gate, p, self.Q, self.R)
-
-    def _pieces(self, t: np.ndarray, until: np.ndarray) -> list[np.ndarray]:
+    def _pieces(self, belief: FleetBelief, until: np.ndarray, gap: np.ndarray) -> list[np.ndarray]:
         period = self.space.system.period
         if period is not None:
-            counts = np.round(until / period) - np.round(t / period)
-            most = self._bounded(counts.max())
+            counts = np.round(until / period) - np.round(belief.t / period)
+            most = self._bounded(counts.max(where=belief.active, initial=0))
             return [np.where(k < counts, period, 0.0) for k in range(max(1, most))]
-        gap = until - t
-        n = max(1, self._bounded(math.ceil(gap.max() / self.dt_max))) if self.dt_max < math.inf else 1
-        return [gap / n] * n
+        if self.dt_max == math.inf:
+            return [gap]
+        n = max(1, self._bounded(math.ceil(gap.max(where=belief.active, initial=0) / self.dt_max)))
+        return [gap] if n == 1 else [gap / n] * n
 
     def _bounded(self, pieces: float) -> int:
         if pieces > MAX_PIECES:
@@ -203,7 +208,8 @@ def build_fleet(
         space = flatten(twin) if isinstance(twin, Twin) else twin
     space = augment(space, tuple(track))
     low, high = space.bounds("x")
-    kernel = (backend or default()).fleet(program(method or Ekf(), space.system, substeps, low, high))
+    kernel = (backend or default()).fleet(fleet_program(method or Ekf(), space.system, substeps, low, high))
+    ny = len(space.y)
     return Fleet(
         space=space,
         capacity=int(capacity),
@@ -212,8 +218,45 @@ def build_fleet(
         reopen=math.inf if reopen is None else float(reopen),
         Q=space.Q,
         R=positive_noise(space),
+        all_used=np.ones((ny, int(capacity))),
+        silent=np.full((ny, int(capacity)), np.nan),
         kernel=kernel,
     )
+
+
+def fleet_program(method: Method, system: System, substeps: int, low: np.ndarray, high: np.ndarray) -> Program:
+    """One twin's tick with everything that the fleet decides about it, so that the host only passes arrays on.
+
+    (t, dt, until, active, x, P, u, v, y, use, refused, p, Q, R, gate, reopen) ->
+    (t, x, P, v, y_hat, nu, S_diag, used, refused, nis)
+    """
+    step = method.step(system, substeps, low, high)
+
+    def fn(t, dt, until, active, x, P, u, v, y, use, refused, p, Q, R, gate, reopen):
+        dt = jnp.where(active, dt, 0.0)
+        v = jnp.where(jnp.isnan(v), u, v)
+        y = jnp.where(active, y, jnp.nan)
+        bound = jnp.where(refused >= reopen, jnp.inf, gate)
+        x1, P1, y_hat, nu, S, used, nis, _ = step(t, dt, x, P, u, v, y, use, bound, p, Q, R)
+        good = jnp.all(jnp.isfinite(x1)) & jnp.all(jnp.isfinite(P1))
+        x, P = jnp.where(good, x1, x), jnp.where(good, P1, P)
+        used, nis = jnp.where(good, used, 0.0), jnp.where(good, nis, jnp.inf)
+        missing = jnp.isnan(nu)
+        outside = ~missing & (use > 0) & (used == 0)
+        refused = jnp.where(outside, refused + 1.0, jnp.where(missing, refused, 0.0))
+        S = jnp.where(missing, jnp.nan, S)
+        return jnp.where(active, until, t), x, P, v, y_hat, nu, S, used, refused, nis
+
+    key = (system, method, substeps, low.tobytes(), high.tobytes())
+    return Program(f"fleet {type(method).__name__.lower()}", key, fn, (*[True] * 12, *[False] * 4))
+
+
+def _rooms(belief: FleetBelief) -> tuple[np.ndarray, ...]:
+    """The arrays of a belief, in the order of the kernel's outputs."""
+    b = belief
+    return (
+        b.t, b.mean, b.cov, b.inputs, b.predicted, b.innovation, b.innovation_var, b.used, b.refused, b.nis
+    )  # fmt: skip
 
 
 def _repeat(a: np.ndarray, n: int) -> np.ndarray:

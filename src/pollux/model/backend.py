@@ -18,7 +18,7 @@ import numpy as np
 from pollux.core.errors import InputError
 
 Kernel = Callable[..., tuple[np.ndarray, ...]]
-"""Host arrays in, host arrays out."""
+"""Host arrays in, host arrays out: new ones, or those given as `out=`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,12 @@ def _default(forced: str) -> Backend:
 
 
 def _on_host(fn: Callable[..., Any]) -> Kernel:
-    def kernel(*args: Any) -> tuple[np.ndarray, ...]:
-        return tuple(np.asarray(out) for out in fn(*args))
+    def kernel(*args: Any, out: tuple[np.ndarray, ...] | None = None) -> tuple[np.ndarray, ...]:
+        got = tuple(np.asarray(a) for a in fn(*args))
+        if out is None:
+            return got
+        for room, a in zip(out, got, strict=True):
+            room[...] = a
+        return out
 
     return kernel

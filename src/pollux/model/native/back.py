@@ -64,9 +64,9 @@ class Lowered:
         """One for each set of shapes that was compiled."""
         return tuple(k.compiled.report for k in self._made.values() if isinstance(k, (One, Fleet)))
 
-    def __call__(self, *args: Any) -> tuple[np.ndarray, ...]:
-        """Host arrays in, host arrays out."""
-        return self.ready(*args)(*args)
+    def __call__(self, *args: Any, out: tuple[np.ndarray, ...] | None = None) -> tuple[np.ndarray, ...]:
+        """Host arrays in, host arrays out: new ones, or those given as `out`."""
+        return self.ready(*args)(*args, out=out)
 
     def ready(self, *args: Any) -> Callable[..., tuple[np.ndarray, ...]]:
         """The kernel for arguments like these, compiled where it is not yet."""
