@@ -209,6 +209,7 @@ PAGES = {
     "fleet": "#/fleet",
     "twin": TWIN,
     "what-if": f"{TWIN}/what-if",
+    "trust": f"{TWIN}/trust",
     "alarms": f"{TWIN}/alarms",
     "audit": f"{TWIN}/audit",
     "definition": f"{TWIN}/definition",
@@ -516,6 +517,44 @@ def test_a_fault_put_into_the_plant_becomes_an_alarm(visit) -> None:
     page.get_by_text("Sent to the plant: sensor stuck, Pressure north.").wait_for()
     page.get_by_text("readings disagree with every other sensor").wait_for()
     page.locator(".trend", has_text="Pressure north").get_by_text("sensor suspect").wait_for()
+
+
+def test_trust_in_the_estimate_is_in_sight_and_explained(visit) -> None:
+    page = visit(TWIN)
+    strip = region(page, "Trust in the estimate")
+    strip.get_by_text("Consistent").wait_for()
+    for words in (
+        "NIS per reading 1.02",
+        "Inside the 95 % band 95 %",
+        "Sensors 5 of 6 healthy",
+        "Late 3",
+        "refused 14",
+    ):
+        assert words in strip.inner_text().replace("\n", " ")
+    strip.get_by_role("link", name="Details").click()
+    page.get_by_role("img", name="NIS per reading: 1.02, expected 0.95 to 1.05").wait_for()
+    page.get_by_role("img", name="Readings inside their 95 % band: 94.9 %, expected 94.3 % to 95.7 %").wait_for()
+    sensors = region(page, "Sensors").locator("tbody tr")
+    assert sensors.count() == 6
+    assert "Town demand" in sensors.first.inner_text(), "worst first"
+    assert "0.86" in sensors.first.inner_text()
+    assert "2.1% of its readings lie outside the gate" in sensors.first.inner_text()
+    region(page, "Quarantine of the project").get_by_role("rowheader", name="Unknown tag").wait_for()
+
+
+def test_a_filter_that_is_too_sure_and_a_dead_sensor_stand_out(visit, base) -> None:
+    page = visit(f"{TWIN}/faults")
+    page.get_by_label("Kind").select_option("sensor_stuck")
+    page.get_by_label("Where").select_option("p_north")
+    page.get_by_role("button", name="Inject fault").click()
+    page.get_by_text("Sent to the plant").wait_for()
+    page.get_by_role("link", name="Trust").click()
+    page.get_by_text("Too sure.").wait_for()
+    first = region(page, "Sensors").locator("tbody tr").first
+    assert "Pressure north" in first.inner_text()
+    assert "0.00" in first.inner_text()
+    assert "sensor suspect" in first.inner_text()
+    page.get_by_text("of 50 stretches above their band").wait_for()
 
 
 # --- fresh, stale, lost

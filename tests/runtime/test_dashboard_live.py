@@ -39,6 +39,14 @@ def test_a_person_tries_proposes_approves_and_stops(kit, tmp_path: Path) -> None
         page.locator(".trend", has_text="level").locator("canvas").wait_for()
         assert page.locator(".trend-value b").first.inner_text().startswith("1.0")
 
+        # what the real filter says of itself, from the readings it has fused
+        strip = page.get_by_role("region", name="Trust in the estimate", exact=True)
+        strip.get_by_text("Sensors 2 of 2 healthy").wait_for()
+        strip.get_by_role("link", name="Details").click()
+        page.get_by_role("img", name="NIS per reading: ").first.wait_for()
+        sensors = page.get_by_role("region", name="Sensors", exact=True)
+        assert sensors.get_by_role("rowheader").all_inner_texts() == ["Level", "Temp"]
+
         # a trial on the twin becomes a proposal, a person approves it, the guard lets it pass to the pump
         page.get_by_role("link", name="What if").click()
         page.get_by_label("q in", exact=False).first.fill("0.012")

@@ -60,6 +60,16 @@ def test_noise_that_is_stated_wrong_is_found_and_its_coverage_is_that_of_the_nor
     assert out["coverage"]["share"] == pytest.approx(expected, abs=0.03)
 
 
+def test_the_course_shows_since_when_the_filter_has_been_wrong():
+    nu = draws(n=1000)
+    nu[700:] *= 2.0
+    course = judged(nu)["nis"]["course"]
+    bad = [t for t, ratio, high in zip(course["t"], course["ratio"], course["high"], strict=True) if ratio > high]
+    assert len(course["t"]) == 50
+    assert len([t for t in bad if t < 700]) <= 2, "one in two hundred stretches is outside by chance"
+    assert len([t for t in bad if t >= 720]) == 14, "every stretch of twenty steps from then on"
+
+
 def test_a_sensor_is_as_healthy_as_its_last_readings_are_usable():
     states = np.full((800, 3), Health.GOOD, dtype=object)
     states[-30:, 0] = Health.GATED

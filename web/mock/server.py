@@ -191,8 +191,10 @@ def build(count: int = 200, tick: float = 0.5) -> Starlette:
             if what == "observe":
                 return JSONResponse(site.frame())
             if what == "history":
-                names = q["signals"].split(",")
+                names = q.get("signals", "").split(",")
                 return JSONResponse(site.history(names, float(q["start"]), float(q["end"]), int(q.get("points", 500))))
+            if what == "diagnose":
+                return JSONResponse(site.diagnose())
             if what == "forecast":
                 return JSONResponse(site.forecast())
             if what == "alarms":

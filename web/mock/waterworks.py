@@ -235,6 +235,58 @@ class Site:
             "proposals": self.proposals,
         }
 
+    def diagnose(self) -> dict:
+        """What is wrong, and whether the estimate can be trusted."""
+        sensors = {n: self._sensor(n, self.t) for n in SENSORS}
+        bad = {n: {"stale": 0.0, "missing": 0.0, "suspect": 0.0}.get(s["health"], 1.0) for n, s in sensors.items()}
+        drift = {n: 0.1 * k - 0.2 for k, n in enumerate(SENSORS)} | ({"power": 0.9} if self.faults else {})
+        each = {
+            n: {
+                "health": min(bad[n], 0.86 if n == "q_town" else 1.0),
+                "readings": 990,
+                "refused": 0.021 if n == "q_town" else 0.0,
+                "coverage": None if bad[n] == 0.0 else 0.93 if n == "q_town" else 0.951,
+                "bias": drift[n],
+                "spread": 1.28 if n == "q_town" else 1.01,
+                "memory": 0.03,
+                "remarks": ["2.1% of its readings lie outside the gate"] if n == "q_town" else [],
+            }
+            for n in SENSORS
+        }
+        wrong = bool(self.faults)
+        return {
+            "findings": [a for a in self.alarms if a["state"] == "active"],
+            "nis": 5.9,
+            "nis_dof": 6,
+            "sensors": {
+                n: {"health": s["health"], "age": s["age"], "nis": 0.1 + abs(noise(n, self.t))}
+                for n, s in sensors.items()
+            },
+            "trust": {
+                "start": self.t - 990 * STEP,
+                "steps": 990,
+                "nis": {
+                    "ratio": 2.31 if wrong else 1.02,
+                    "low": 0.953,
+                    "high": 1.048,
+                    "readings": 5934,
+                    "verdict": "overconfident" if wrong else "consistent",
+                    "course": {
+                        "t": [self.t - (49 - k) * 20 * STEP for k in range(50)],
+                        "ratio": [
+                            (2.3 if wrong and k > 40 else 1.0) + 0.12 * noise("nis", 20.0 * k * STEP) for k in range(50)
+                        ],
+                        "low": [0.7] * 50,
+                        "high": [1.35] * 50,
+                    },
+                },
+                "coverage": {"share": 0.83 if wrong else 0.949, "low": 0.943, "high": 0.957, "readings": 5934},
+                "sensors": each,
+            },
+            "unfused": {"late": 3, "duplicate": 0, "future": 0},
+            "refused": {"late": 3, "unit": 2, "unknown_tag": 12},
+        }
+
     def card(self) -> dict:
         """The row of the fleet page."""
         f = self.frame()

@@ -4,6 +4,7 @@ import "./style/tokens.css";
 import "./style/base.css";
 import "./style/layout.css";
 import "./style/panels.css";
+import "./style/trust.css";
 import "./style/fleet.css";
 import "./style/phone.css";
 import { App } from "./App.tsx";

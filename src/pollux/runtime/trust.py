@@ -21,6 +21,8 @@ from pollux.runtime.state import LiveState
 
 WINDOW = 1000
 """Steps that are judged."""
+BLOCKS = 50
+"""Stretches of the window that are judged for themselves, to show since when a filter has been wrong."""
 RECENT = 100
 """Readings of a sensor that make its health."""
 LEVEL = 0.99
@@ -47,12 +49,25 @@ def trust(face: TwinFace, state: LiveState, span: Span) -> dict[str, Any]:
             "high": number(verdict.high),
             "readings": verdict.readings,
             "verdict": str(verdict.verdict),
+            "course": _course(span.t[judged], span.nis[judged], span.dof[judged]),
         },
         "coverage": _coverage(inside & known, known),
         "sensors": {
             name: _sensor(quality[i], str(state.belief.health[i]), span.used[:, i], inside[:, i], known[:, i])
             for i, name in enumerate(names)
         },
+    }
+
+
+def _course(t: np.ndarray, nis: np.ndarray, dof: np.ndarray) -> dict[str, list[float | None]]:
+    """NIS per reading over time: by stretch the time of its last step, the ratio and its interval."""
+    stretches = np.array_split(np.arange(len(t)), min(BLOCKS, len(t) // 10)) if len(t) >= 20 else []
+    found = [(float(t[k[-1]]), consistency(nis[k], dof[k])) for k in stretches if dof[k].sum() >= 10]
+    return {
+        "t": [at for at, _ in found],
+        "ratio": [number(c.ratio) for _, c in found],
+        "low": [number(c.low) for _, c in found],
+        "high": [number(c.high) for _, c in found],
     }
 
 

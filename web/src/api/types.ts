@@ -130,6 +130,46 @@ export interface Frame {
   proposals: Proposal[];
 }
 
+export type Verdict = "consistent" | "overconfident" | "cautious" | "unknown";
+
+/** What the last innovations say about one sensor; `bias` and `spread` in predicted standard deviations. */
+export interface SensorTrust {
+  /** 0..1: share of its last readings that passed the gate; 0 while silent or suspect. */
+  health: number;
+  readings: number;
+  refused: Num;
+  coverage: Num;
+  bias: Num;
+  spread: Num;
+  memory: Num;
+  remarks: string[];
+}
+
+/** Each figure with the interval in which it lies when the stated uncertainty is right. */
+export interface Trust {
+  start: Num;
+  steps: number;
+  nis: {
+    ratio: Num; low: Num; high: Num; readings: number; verdict: Verdict;
+    /** The same by stretch of the window, oldest first. */
+    course: { t: number[]; ratio: Num[]; low: Num[]; high: Num[] };
+  };
+  coverage: { share: Num; low: number; high: number; readings: number };
+  sensors: Record<string, SensorTrust>;
+}
+
+export interface Diagnosis {
+  findings: Alarm[];
+  nis: Num;
+  nis_dof: number;
+  sensors: Record<string, { health: Health; age: Num; nis: Num }>;
+  trust: Trust;
+  /** Readings of this twin that were stored and not fused since the start, by reason. */
+  unfused: Record<string, number>;
+  /** Messages in the quarantine since the start, by reason, of all twins. */
+  refused: Record<string, number>;
+}
+
 export interface HistoryColumns {
   measured?: Num[];
   mean?: Num[];

@@ -11,6 +11,8 @@ import { Definition } from "../panels/Definition.tsx";
 import { Faults } from "../panels/Faults.tsx";
 import { Outlook } from "../panels/Outlook.tsx";
 import { ShowTools, Trends } from "../panels/Trends.tsx";
+import { TrustPage } from "../panels/Trust.tsx";
+import { TrustStrip } from "../panels/TrustStrip.tsx";
 import { WhatIf } from "../panels/WhatIf.tsx";
 import { Card } from "../parts/Card.tsx";
 import { Refusal } from "../parts/Refusal.tsx";
@@ -29,6 +31,7 @@ function tabsOf(d: Describe): Tab[] {
   const tabs = [
     { id: "live", word: "Live" },
     { id: "what-if", word: "What if" },
+    { id: "trust", word: "Trust" },
     { id: "alarms", word: "Alarm log" },
     { id: "audit", word: "Audit" },
     { id: "definition", word: "Definition" },
@@ -38,6 +41,7 @@ function tabsOf(d: Describe): Tab[] {
 
 function Main({ session, describe, tab, item }: { session: TwinSession; describe: Describe; tab: string; item: string }) {
   if (tab === "what-if") return <WhatIf session={session} describe={describe} />;
+  if (tab === "trust") return <TrustPage session={session} describe={describe} />;
   if (tab === "alarms") return <AlarmLog session={session} />;
   if (tab === "audit") return <Audit session={session} />;
   if (tab === "definition") return <Definition session={session} describe={describe} />;
@@ -51,6 +55,7 @@ function Main({ session, describe, tab, item }: { session: TwinSession; describe
         <Card title={describe.title} class="drawing"><Schematic session={session} describe={describe} /></Card>
         <Outlook session={session} describe={describe} />
       </div>
+      <TrustStrip session={session} />
       <Trends session={session} describe={describe} />
     </>
   );

@@ -1,0 +1,24 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { Trust } from "../src/api/types.ts";
+import { reason, verdict } from "../src/panels/trustWords.ts";
+
+const trust = (ratio: number | null, word: Trust["nis"]["verdict"], share: number | null = 0.95): Trust => ({
+  start: 0, steps: 100, sensors: {},
+  nis: { ratio, low: 0.9, high: 1.1, readings: 600, verdict: word, course: { t: [], ratio: [], low: [], high: [] } },
+  coverage: { share, low: 0.93, high: 0.97, readings: 600 },
+});
+
+test("a verdict asks for attention only where the band misleads", () => {
+  assert.deepEqual([verdict(trust(1, "consistent")).word, verdict(trust(1, "consistent")).mark], ["Consistent", ""]);
+  assert.deepEqual([verdict(trust(1.2, "overconfident")).word, verdict(trust(1.2, "overconfident")).mark], ["Slightly too sure", ""]);
+  assert.equal(verdict(trust(2, "overconfident")).mark, "watch");
+  assert.equal(verdict(trust(1.2, "overconfident", 0.85)).mark, "watch", "too few readings in their band");
+  assert.deepEqual([verdict(trust(0.4, "cautious")).word, verdict(trust(0.4, "cautious")).mark], ["Too cautious", ""]);
+  assert.equal(verdict(trust(null, "unknown", null)).word, "Too few readings");
+});
+
+test("every reason has words, also one that the page does not know", () => {
+  assert.equal(reason("late").word, "Late");
+  assert.equal(reason("clock_fault").word, "Clock fault");
+});
