@@ -17,11 +17,14 @@ from pollux.model.control import Tolerance
 from pollux.model.dop853 import DOP853
 from pollux.model.embedded import march
 from pollux.model.integrate import OUTCOMES, Leg, Outcome, march_of, readings, trajectory
-from pollux.model.rodas5p import RODAS5P
+from pollux.model.lu import DENSE
+from pollux.model.rodas5p import rodas5p
 from pollux.model.statespace import System
 from pollux.model.stiff import Stiff
+from pollux.model.tridiagonal import TRIDIAGONAL
 from pollux.model.tsit5 import TSIT5
 
+RODAS5P = rodas5p(DENSE)
 SCHEMES = {"tsit5": (TSIT5, 5, 4), "dop853": (DOP853, 8, 7), "rodas5p": (RODAS5P, 5, 4)}
 """Scheme, order of the method, order of its continuous extension."""
 
@@ -341,3 +344,50 @@ def test_a_jump_of_the_state_restarts_without_a_new_search_for_the_step():
 
     exact = solve_ivp(lambda t, x: np.asarray(swing(t, x, None, None)), (1, 2), [0.5, -1.0], rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(run(jnp.asarray([1.2, 0.3]), jnp.asarray([0.5, -1.0])), exact.y[:, -1], atol=1e-6)
+
+
+def test_a_tridiagonal_jacobian_gives_the_dense_steps_and_the_closed_form():
+    """Heat equation on 30 cells: the semidiscrete solution is a sum of decaying sines."""
+    n = 30
+
+    def heat(t, x, u, p):
+        wide = jnp.pad(x, 1)
+        return p[0] * (n + 1) ** 2 * (wide[:-2] - 2 * x + wide[2:]) + jnp.sin(t) * 0.0
+
+    place = np.arange(1, n + 1) / (n + 1)
+    x0 = np.minimum(place, 0.5)
+    k = np.arange(1, n + 1)
+    V = np.sqrt(2 / (n + 1)) * np.sin(np.pi * np.outer(place, k))
+    decay = -0.1 * (2 * (n + 1) * np.sin(np.pi * k / (2 * (n + 1)))) ** 2
+    times = np.array([0.0, 0.01, 0.3, 1.0])
+    exact = np.stack([V @ (np.exp(decay * t) * (V.T @ x0)) for t in times])
+    for jacobian in ("dense", "tridiagonal"):
+        run = jax.jit(trajectory(system(heat, n, k=1), Stiff(1e-7, 1e-9, jacobian=jacobian)))
+        X, info = run(jnp.asarray(times), jnp.zeros((4, 0)), jnp.asarray(x0), jnp.asarray([0.1]))
+        np.testing.assert_allclose(X, exact, atol=1e-7)
+        assert int(info.steps) < 100
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7])
+def test_bands_are_those_of_the_whole_jacobian_with_tangents(n):
+    def chain(s, x):
+        wide = jnp.pad(x, 1)
+        return jnp.sin(wide[:-2] * x) + x**2 * wide[2:] + s * x
+
+    x = jnp.asarray(np.random.default_rng(n).standard_normal(n))
+    dense_t, J = DENSE.slopes(chain, 0.3, x)
+    f_t, bands = TRIDIAGONAL.slopes(chain, 0.3, x)
+    np.testing.assert_allclose(f_t, dense_t)
+    np.testing.assert_allclose(
+        np.diag(bands.diagonal) + np.diag(bands.upper[:-1], 1) + np.diag(bands.lower[1:], -1), J, atol=1e-15
+    )
+
+    def both(linear):
+        def map_(x):
+            _, J = linear.slopes(chain, 0.3, x)
+            return linear.solve(linear.factor(J, 5.0), x)
+
+        return jax.jvp(jax.jit(map_), (x,), (jnp.ones(n),))
+
+    for a, b in zip(both(DENSE), both(TRIDIAGONAL), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10)

@@ -7,11 +7,15 @@ over a fleet; a large one goes to LAPACK.
 Source: Golub and Van Loan, Matrix Computations, sec. 3.4 (partial pivoting bounds every element of L by one).
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jax import Array
+
+from pollux.model.linear import Linear
 
 SMALL = 12
 """Up to this size elimination is written out."""
@@ -54,3 +58,11 @@ def solve(factors: Any, b: Array) -> Array:
         x.insert(0, y[k] * inverse[k])
         y = y - U[:, k] * x[0]
     return jnp.stack(x) if x else y
+
+
+def slopes(f: Callable[[Any, Array], Array], s: Any, x: Array) -> tuple[Array, Array]:
+    """df/ds (n,) and df/dx (n, n), by n + 1 tangents."""
+    return jax.jacfwd(f, argnums=(0, 1))(s, x)
+
+
+DENSE = Linear(slopes, lambda J, shift: factor(shift * jnp.eye(J.shape[0]) - J), solve)

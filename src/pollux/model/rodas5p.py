@@ -14,12 +14,10 @@ Differential Equations package, BIT Numerical Mathematics 63 (2023).
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from jax import Array
 
 from pollux.model.embedded import Scheme, Slope, Trial
-from pollux.model.lu import factor, solve
+from pollux.model.linear import Linear
 from pollux.model.tableau import combine
 
 GAMMA = 0.21193756319429014
@@ -73,10 +71,10 @@ H = (
 )  # fmt: skip
 
 
-def step(f: Slope, s: Any, h: Any, x: Array, slope: tuple[()]) -> Trial:
+def step(linear: Linear, f: Slope, s: Any, h: Any, x: Array) -> Trial:
     """One step; see the module."""
-    f_t, J = jax.jacfwd(f, argnums=(0, 1))(s, x)
-    W = factor(jnp.eye(x.shape[0]) / (GAMMA * h) - J)
+    f_t, J = linear.slopes(f, s, x)
+    W = linear.factor(J, 1.0 / (GAMMA * h))
     U: list[Array] = []
     y = x
     for i in range(8):
@@ -87,7 +85,7 @@ def step(f: Slope, s: Any, h: Any, x: Array, slope: tuple[()]) -> Trial:
         b = f(s + C[i] * h, y)
         if i:
             b = b + combine(B[i], U) / h
-        U.append(solve(W, b + D[i] * h * f_t if D[i] else b))
+        U.append(linear.solve(W, b + D[i] * h * f_t if D[i] else b))
     return Trial(y + U[-1], (U[-1],), tuple(U), ())
 
 
@@ -98,4 +96,10 @@ def extend(f: Slope, theta: Any, s: Any, h: Any, x0: Array, x1: Array, slope: An
     return rest * x0 + theta * (x1 + rest * (k1 + theta * (k2 + theta * k3)))
 
 
-RODAS5P = Scheme(5, lambda f, s, x: (), step, lambda square: square, extend)
+def rodas5p(linear: Linear) -> Scheme:
+    """The method with the linear algebra of one structure of df/dx."""
+
+    def one(f: Slope, s: Any, h: Any, x: Array, slope: Any) -> Trial:
+        return step(linear, f, s, h, x)
+
+    return Scheme(5, lambda f, s, x: (), one, lambda square: square, extend)
