@@ -1,4 +1,4 @@
-"""What a linearly implicit method needs of a Jacobian: to form it, to factor W = shift I - J, and to solve with that."""
+"""What a linearly implicit method needs of a Jacobian: to form it, to factor W = shift I - J, and to solve with it."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
