@@ -39,8 +39,10 @@ from pollux.runtime.connect.http import HttpConnector
 from pollux.runtime.connect.memory import MemoryConnector
 from pollux.runtime.connect.mqtt import Broker, MqttConnector
 from pollux.runtime.connect.mqtt_link import MqttLink
-from pollux.runtime.connect.mqtt_packets import Version
+from pollux.runtime.connect.mqtt_packets import Version, Will
 from pollux.runtime.connect.opcua_certificate import ensure_certificate
+from pollux.runtime.connect.sparkplug import SparkplugConnector
+from pollux.runtime.connect.sparkplug_payload import DataType, Metric, Payload, decode, encode
 from pollux.runtime.connect.wire import Message
 
 TIME = 1_700_000_000.0
@@ -378,6 +380,95 @@ class ReplayRig(Rig):
         return "malformed"
 
 
+# -------------------------------------------------------------------------------------------------- Sparkplug B
+
+
+@dataclass
+class EdgeNode:
+    """An edge node "edge" with the device "tank" and its metrics Level (alias 1) and Name (alias 2)."""
+
+    port: int
+    seq: int = 0
+    bd_seq: int = 0
+    births: int = 0
+    commands: list[Any] = field(default_factory=list)
+
+    async def start(self) -> None:
+        self.link = MqttLink()
+        self.bd_seq += 1
+        death = encode(Payload(None, (Metric("bdSeq", datatype=8, value=self.bd_seq),)))
+        will = Will("spBv1.0/group/NDEATH/edge", death)
+        await self.link.open("127.0.0.1", self.port, client_id="edge", will=will)
+        await self.link.subscribe(["spBv1.0/group/NCMD/edge", "spBv1.0/group/DCMD/edge/+"])
+        await self.birth()
+        self.listening = asyncio.create_task(self.listen())
+
+    async def stop(self) -> None:
+        self.listening.cancel()
+        await asyncio.gather(self.listening, return_exceptions=True)
+        await self.link.close()
+
+    async def listen(self) -> None:
+        while True:
+            for packet in await self.link.take(100):
+                for metric in decode(packet.payload).metrics:
+                    self.commands.append((packet.topic, metric))
+                    if metric.name == "Node Control/Rebirth":
+                        await self.birth()
+                    else:
+                        await self.data(metric.value, name=metric.name)
+
+    async def birth(self) -> None:
+        self.seq, self.births = -1, self.births + 1
+        await self.say("NBIRTH/edge", Metric("bdSeq", datatype=8, value=self.bd_seq), t=TIME)
+        level = Metric("Level", 1, datatype=DataType.DOUBLE, null=True)
+        await self.say("DBIRTH/edge/tank", level, Metric("Name", 2, datatype=DataType.STRING, value="T1"), t=TIME)
+
+    async def data(self, value: Any, *, alias: int | None = 1, name: str | None = None, kind=DataType.DOUBLE) -> None:
+        t = TIME + value if isinstance(value, int) else TIME
+        alias = None if name else alias
+        await self.say("DDATA/edge/tank", Metric(name, alias, timestamp=round(1000 * t), datatype=kind, value=value))
+
+    async def say(self, place: str, *metrics: Metric, t: float | None = None) -> None:
+        self.seq = (self.seq + 1) % 256
+        payload = Payload(None if t is None else round(1000 * t), metrics, self.seq)
+        await self.link.publish(f"spBv1.0/group/{place}", encode(payload))
+
+
+class SparkplugRig(MosquittoRig):
+    name = "sparkplug"
+    flood = 1500
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        self.port = free_port()
+        self.edge = EdgeNode(self.port)
+        await self.up()
+        stack.push_async_callback(self.down)
+        self.proxy = await stack.enter_async_context(FaultProxy(self.port))
+        broker = Broker("127.0.0.1", self.proxy.port, keepalive=0.4, room=200_000)
+        self.connector = SparkplugConnector(
+            "plant", broker, "group", {"a": "edge/tank:Level"}, SITE, self.clock,
+            actuators={"P1": "edge/tank:Valve"}, persistent=True,
+        )  # fmt: skip
+
+    async def up(self) -> None:
+        await super().up()
+        await self.edge.start()
+
+    async def down(self) -> None:
+        await self.edge.stop()
+        await super().down()
+
+    async def send(self, *values: int) -> None:
+        await until(lambda: self.connector._sessions["edge"].seq is not None)  # before the birth aliases mean nothing
+        for value in values:
+            await self.edge.data(value)
+
+    async def send_rubbish(self) -> str:
+        await self.edge.link.publish("spBv1.0/group/DDATA/edge/tank", b"\x12\xff{nonsense")
+        return "malformed"
+
+
 # -------------------------------------------------------------------------------------------------- OPC UA
 
 
@@ -476,5 +567,14 @@ class OpcUaRig(Rig):
 BAD_WAITING = 0x80320000
 """OPC UA: BadWaitingForInitialData."""
 
-RIGS: tuple[type[Rig], ...] = (EmbeddedRig, MosquittoRig, Mqtt5Rig, HttpRig, MemoryRig, ReplayRig, OpcUaRig)
+RIGS: tuple[type[Rig], ...] = (
+    EmbeddedRig,
+    MosquittoRig,
+    Mqtt5Rig,
+    HttpRig,
+    MemoryRig,
+    ReplayRig,
+    OpcUaRig,
+    SparkplugRig,
+)
 Scenario = Callable[[Rig], Awaitable[None]]

@@ -221,7 +221,7 @@ def test_it_ends_when_it_is_told_to_and_leaves_nothing_behind(kind, tmp_path, fa
             return
         if isinstance(rig, ReplayRig):
             await rig.send(1)
-        files = open_files()
+        before, files = ours(), open_files()
         async with running(rig, sink) as task:
             if not isinstance(rig, ReplayRig):
                 await said(rig, sink, 1)
@@ -244,10 +244,15 @@ def test_it_ends_when_it_is_told_to_and_leaves_nothing_behind(kind, tmp_path, fa
             await rig.connector.send(ORDER)
         if rig.dials:
             await until(lambda: rig.proxy.open == 0)
-            await until(lambda: not [t for t in asyncio.all_tasks() if "pollux/runtime" in repr(t)])
+            await until(lambda: ours() <= before)
             await until(lambda: open_files() <= files)
 
     play(kind, tmp_path, scenario)
+
+
+def ours() -> set[asyncio.Task]:
+    """Tasks that run code of the product."""
+    return {task for task in asyncio.all_tasks() if "pollux/runtime" in repr(task)}
 
 
 def open_files() -> int:

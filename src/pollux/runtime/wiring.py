@@ -23,7 +23,7 @@ from pollux.core.units import parse
 from pollux.runtime.tables import NAME, Table, closest, read_toml
 
 FILE = "pollux.toml"
-KINDS = ("mqtt", "opcua", "http", "replay", "memory")
+KINDS = ("mqtt", "sparkplug", "opcua", "http", "replay", "memory")
 FREE_TABLES = ("policy", "mirror", "detect", "forecast", "plan", "live")
 TEXT, NUMBER = (str,), (int, float)
 TLS = {"ca": TEXT, "certificate": TEXT, "key": TEXT, "key_password_env": TEXT}
@@ -31,6 +31,10 @@ SETTINGS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "mqtt": {
         "url": TEXT, "client_id": TEXT, "persistent": (bool,), "prefix": TEXT, "port": (int,), "protocol": TEXT,
         "keepalive": NUMBER, "password_env": TEXT, **TLS,
+    },
+    "sparkplug": {
+        "url": TEXT, "client_id": TEXT, "persistent": (bool,), "protocol": TEXT, "keepalive": NUMBER,
+        "password_env": TEXT, "group": TEXT, "site": TEXT, "metrics": (dict,), "actuators": (dict,), **TLS,
     },
     "opcua": {
         "url": TEXT, "nodes": (dict,), "actuators": (dict,), "site": TEXT, "period": NUMBER, "queue": (int,),

@@ -118,6 +118,26 @@ def _broker(place: Place) -> Any:
     )
 
 
+def _sparkplug(place: Place) -> Connector:
+    from pollux.runtime.connect.sparkplug import SparkplugConnector
+
+    s = place.wiring.settings
+    group = s.get("group", "")
+    if not group or set("/+#") & set(group):
+        raise WiringError(f"{place.where}: `group` is the group id of the edge nodes: got {group!r}. Name it.")
+    return SparkplugConnector(
+        place.wiring.name,
+        _broker(place),
+        group,
+        _texts(place, "metrics", required=True),
+        place.site("a Sparkplug connector"),
+        place.clock,
+        actuators=_texts(place, "actuators"),
+        client_id=s.get("client_id"),
+        persistent=s.get("persistent", False),
+    )
+
+
 def _opcua(place: Place) -> Connector:
     from pollux.runtime.connect.opcua import OpcUaConnector, OpcUaServer
 
@@ -246,6 +266,7 @@ def _replay(place: Place) -> Connector:
 
 MAKERS: Mapping[str, Callable[[Place], Connector]] = {
     "mqtt": _mqtt,
+    "sparkplug": _sparkplug,
     "opcua": _opcua,
     "http": _http,
     "memory": _memory,

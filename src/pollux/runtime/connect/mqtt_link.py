@@ -125,6 +125,12 @@ class MqttLink(asyncio.Protocol):
         if code & 0x80:
             raise MqttLost(f"the broker refuses what is published to {topic!r} (code {code:#x})")
 
+    def post(self, topic: str, payload: bytes) -> None:
+        """Publish with QoS 0: sent and forgotten. Raises `MqttLost` when there is no connection."""
+        if self._lost is not None:
+            raise self._why()
+        self._write(wire.publish(topic, payload, self.version))
+
     async def take(self, most: int) -> list[Publication]:
         """What has come, at least one packet. Raises `MqttLost` when nothing is left and nothing more will come."""
         while not self._inbox:

@@ -22,7 +22,7 @@ MAX_VALUES = 4096
 
 REASONS = (
     "oversized", "malformed", "nested", "topic", "nonfinite", "time", "unknown_tag", "unit", "range", "authority",
-    "future", "late", "duplicate",
+    "future", "late", "duplicate", "sequence",
 )  # fmt: skip
 """Every word that a refusal may carry."""
 

@@ -1,0 +1,208 @@
+"""Sparkplug B over MQTT: metrics of edge nodes and devices in, commands out (QoS 0, as the specification asks).
+
+    topic spBv1.0/<group>/<type>/<edge node>[/<device>]
+    metric in the wiring: "<edge node>[/<device>]:<metric name>"
+
+Values carry the metric's own time. A death makes the metrics of its node or device "no value". An order is a command
+(NCMD, DCMD); Sparkplug knows no acknowledgement, so it counts as done when the metric is reported with that value.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from pollux.core.errors import MessageError, WiringError
+from pollux.core.time import Clock
+from pollux.runtime.clock import token
+from pollux.runtime.connect.base import Ack, ConnectorError, ConnectorState, Counters, Order, Sink, Unread
+from pollux.runtime.connect.line import Line
+from pollux.runtime.connect.mqtt import BATCH, Broker, open_link
+from pollux.runtime.connect.mqtt_link import MqttLink, MqttLost
+from pollux.runtime.connect.mqtt_packets import Publication
+from pollux.runtime.connect.sparkplug_payload import DataType, Metric, Payload, decode, encode
+from pollux.runtime.connect.sparkplug_session import Address, Outcome, Session
+from pollux.runtime.connect.wire import Message, refuse
+
+NAMESPACE = "spBv1.0"
+REBIRTH = "Node Control/Rebirth"
+PATIENCE = 5.0
+"""Seconds between two requests to the same node to be born again."""
+
+
+class SparkplugConnector:
+    """One group of edge nodes on one broker, for one site."""
+
+    def __init__(
+        self,
+        name: str,
+        broker: Broker,
+        group: str,
+        metrics: Mapping[str, str],
+        site: str,
+        clock: Clock,
+        *,
+        actuators: Mapping[str, str] | None = None,
+        client_id: str | None = None,
+        persistent: bool = False,
+    ):
+        self.name, self.broker, self.group, self.site = name, broker, group, site
+        self._tags = {read_address(name, text): tag for tag, text in metrics.items()}
+        self._actuators = {actuator: read_address(name, text) for actuator, text in (actuators or {}).items()}
+        self._edges = sorted({address[0] for address in (*self._tags, *self._actuators.values())})
+        own = f"pollux-{name}-{group}" if persistent else f"pollux-{name}-{token(6)}"
+        self._client_id, self._persistent = client_id or own, persistent
+        self._clock = clock
+        self._line = Line(name, f"the broker at {broker.host}:{broker.port}")
+        self._link: MqttLink | None = None
+        self._sessions = {edge: Session(edge) for edge in self._edges}
+        self._asked: dict[str, float] = {}
+        self._orders: dict[Address, Order] = {}
+
+    @property
+    def state(self) -> ConnectorState:
+        """Where it stands now."""
+        return self._line.state
+
+    @property
+    def counters(self) -> Counters:
+        """What it did since its start."""
+        return self._line.counters
+
+    @property
+    def problem(self) -> str:
+        """Why the last connection was lost, or why nothing is acknowledged."""
+        return self._line.problem
+
+    @property
+    def waiting(self) -> int:
+        """Packets that wait in memory."""
+        return self._link.waiting if self._link is not None else 0
+
+    async def run(self, sink: Sink) -> None:
+        """Deliver until cancelled; after a lost connection try again, waiting longer each time."""
+        await self._line.keep(lambda: self._connected(sink), (MqttLost, TimeoutError))
+
+    async def send(self, order: Order) -> None:
+        """Publish a command. Raises `ConnectorError`."""
+        address = self._actuators.get(order.actuator)
+        if address is None:
+            raise ConnectorError(
+                f"An order needs a metric: connector {self.name!r} has none for {order.actuator!r}. "
+                f"Add it to `connector.{self.name}.actuators`."
+            )
+        edge, device, metric = address
+        session = self._sessions.get(edge)
+        kind = (session.type_of(address) if session else None) or DataType.DOUBLE
+        whole = kind not in (DataType.FLOAT, DataType.DOUBLE)
+        value = round(order.value) if whole else order.value
+        self._publish(
+            "DCMD" if device else "NCMD",
+            edge,
+            device,
+            Metric(name=metric, timestamp=self._now(), datatype=kind, value=value),
+        )
+        self._orders[address] = order
+        self.counters.sent += 1
+
+    async def fault(self, site: str, kind: str, where: str, size: float, duration: float | None) -> None:
+        """Refuses."""
+        raise ConnectorError(f"An edge node takes no faults: {kind!r} cannot be sent to {site!r}.")
+
+    async def _connected(self, sink: Sink) -> None:
+        link = MqttLink(version=self.broker.version, keepalive=self.broker.keepalive, room=self.broker.room)
+        try:
+            await open_link(link, self.broker, self._client_id, clean=not self._persistent)
+            for edge in self._edges:
+                await link.subscribe([f"{NAMESPACE}/{self.group}/+/{edge}", f"{NAMESPACE}/{self.group}/+/{edge}/+"])
+            self._link = link
+            if not link.session:  # something may have been missed, a birth too
+                self._sessions = {edge: Session(edge) for edge in self._edges}
+            self._asked = {}
+            self._line.up()
+            for edge in self._edges:  # whoever was born before we came says what it has
+                self._ask(edge)
+            while True:
+                packets = await link.take(BATCH)
+                messages, unread = await self._read(packets, sink)
+                if messages or unread:
+                    await self._line.deliver(sink, messages, unread)
+                link.acknowledge(p.mid for p in packets if p.qos)
+        finally:
+            self._link = None
+            await link.close()
+
+    async def _read(self, packets: Sequence[Publication], sink: Sink) -> tuple[list[Message], list[Unread]]:
+        messages: list[Message] = []
+        unread: list[Unread] = []
+        for packet in packets:
+            _, _, kind, edge, *device = packet.topic.split("/")
+            if kind in ("NCMD", "DCMD") or edge not in self._sessions:
+                continue
+            try:
+                payload = decode(packet.payload)
+            except MessageError as error:
+                unread.append(Unread(self.name, packet.topic, packet.payload, error))
+                continue
+            outcome = self._sessions[edge].take(kind, device[0] if device else "", payload, self._clock.now())
+            unread += [Unread(self.name, packet.topic, packet.payload, problem) for problem in outcome.problems]
+            if outcome.rebirth:
+                self._ask(edge)
+            await self._values(packet, outcome, sink, messages, unread)
+        return messages, unread
+
+    async def _values(
+        self, packet: Publication, outcome: Outcome, sink: Sink, messages: list[Message], unread: list[Unread]
+    ) -> None:
+        for value in outcome.values:
+            tag = self._tags.get(value.address)
+            if tag is not None:
+                try:
+                    if value.value is None or math.isinf(value.value):
+                        refuse("malformed", "a wired metric is a finite number", value.address[2], "Wire another one.")
+                    messages.append(Message(self.name, self.site, tag, value.t, value.value))
+                except MessageError as error:
+                    unread.append(Unread(self.name, packet.topic, packet.payload, error))
+            order = self._orders.get(value.address)
+            if (
+                order is not None
+                and value.value is not None
+                and math.isclose(value.value, order.value, rel_tol=1e-6, abs_tol=1e-9)
+            ):
+                del self._orders[value.address]
+                await sink.acknowledged(Ack(order.site, order.id, order.sequence, value.t, "done", value.value))
+
+    def _ask(self, edge: str) -> None:
+        """Ask a node to be born again, but not again and again."""
+        now = self._clock.monotonic()
+        if now - self._asked.get(edge, -math.inf) < PATIENCE:
+            return
+        self._asked[edge] = now
+        with suppress(ConnectorError):  # a lost connection is noticed by whoever reads from it
+            self._publish(
+                "NCMD", edge, "", Metric(name=REBIRTH, timestamp=self._now(), datatype=DataType.BOOLEAN, value=True)
+            )
+
+    def _publish(self, kind: str, edge: str, device: str, metric: Metric) -> None:
+        topic = "/".join((NAMESPACE, self.group, kind, edge, *([device] if device else [])))
+        link = self._link
+        if link is None:
+            self._line.need_up()
+            return
+        try:
+            link.post(topic, encode(Payload(self._now(), (metric,))))
+        except MqttLost as error:
+            raise ConnectorError(f"A command must reach the broker: {topic!r} did not ({error}). Try again.") from error
+
+    def _now(self) -> int:
+        return round(1000 * self._clock.now())
+
+
+def read_address(connector: str, text: str) -> Address:
+    """The address in "edge:metric" or "edge/device:metric". Raises `WiringError`."""
+    where, colon, name = text.partition(":")
+    parts = where.split("/")
+    if not colon or not name or len(parts) > 2 or not all(parts) or set("+#") & set(where):
+        raise WiringError(
+            f"`connector.{connector}`: a metric reads 'edge:name' or 'edge/device:name': got {text!r}. Correct it."
+        )
+    return parts[0], parts[1] if len(parts) == 2 else "", name
