@@ -5,7 +5,10 @@ Measured, float64, the points below and a million more a function (the bounds as
     exp 0.99     log 0.79     sin 0.81     asin 1.3    asinh 1.7    erf 2.2        pow 1.2
     exp2 1.1     log1p 1.3    cos 0.81     acos 1.4    acosh 2.2    erfc 2.8       atan2 1.2
     expm1 1.9    tanh 2.5     tan 2.3      atan 0.9    atanh 1.7    erf_inv 2.2    cbrt 0.67
-    logistic 2.1 sinh 2.4     cosh 1.5     float32, all: 0.51
+    logistic 2.1 sinh 2.4     cosh 1.5
+
+float32: the same bounds hold (tanh 2.4, tan 2.1 are the largest); pow, erf, erfc, erf_inv, cbrt are rounded correctly
+but for about one in 2^29.
 """
 
 import ctypes
@@ -24,7 +27,7 @@ from pollux.model.native import functions
 from pollux.model.native.functions.emit import vector
 
 BOUND = {
-    "acos": 1.5, "acosh": 2.4, "asin": 1.5, "asinh": 1.9, "atan": 1.0, "atan2": 1.4, "atanh": 1.9, "cbrt": 0.7,
+    "acos": 1.5, "acosh": 2.4, "asin": 1.5, "asinh": 1.9, "atan": 1.0, "atan2": 1.4, "atanh": 2.2, "cbrt": 0.7,
     "cos": 0.9, "cosh": 1.7, "erf": 2.4, "erfc": 3.2, "erf_inv": 2.4, "exp": 1.1, "exp2": 1.2, "expm1": 2.1,
     "log": 0.9, "log1p": 1.5, "logistic": 2.3, "pow": 1.4, "sin": 0.9, "sinh": 2.6, "tan": 2.5, "tanh": 2.8,
 }  # fmt: skip
@@ -229,13 +232,21 @@ def test_error_against_long_double(name):
         reference = LONG[name](*(a.astype(np.longdouble) for a in args))
         high = reference.astype(float)
         low = np.where(np.isfinite(high), reference - high, 0.0).astype(float)
-    error = ulps(compiled(name)(*args), high, low)
+    got = compiled(name)(*args)
+    error = ulps(got, high, low)
     worst = int(np.argmax(error))
     assert error[worst] <= BOUND[name], (error[worst], [a[worst] for a in args])
+    assert_same_signs(got, high)
+
+
+def assert_same_signs(got: np.ndarray, reference: np.ndarray) -> None:
+    """Zeros have signs too."""
+    there = ~np.isnan(reference)
+    np.testing.assert_array_equal(np.signbit(got[there]), np.signbit(reference[there]))
 
 
 SINGLE: dict[str, Any] = LONG | {
-    "erf": scipy.special.erf, "erfc": scipy.special.erfc, "erf_inv": scipy.special.erfinv,
+    "erf": scipy.special.erf, "erfc": scipy.special.erfc, "erf_inv": lambda x: np.copysign(scipy.special.erfinv(x), x),
     "logistic": scipy.special.expit,
 }  # fmt: skip
 
@@ -244,24 +255,28 @@ SINGLE: dict[str, Any] = LONG | {
 def test_single_precision(name):
     rng = np.random.default_rng(2)
     with np.errstate(all="ignore"):
-        own = [a[: 4 * (a.size // 4)].astype(np.float32) for a in points(name, 4000, seed=3)]
+        own = [a.astype(np.float32) for a in points(name, 4000, seed=3)]
         patterns = rng.integers(0, 2**32, (len(own), 20_000), dtype=np.uint32).view(np.float32)
         args = [np.concatenate([a, b]) for a, b in zip(own, patterns, strict=True)]
         reference = SINGLE[name](*(a.astype(float) for a in args))
         high = reference.astype(np.float32)
         low = np.where(np.isfinite(high), reference - high, 0.0)
-    for lanes in (1, 8, 16):
-        error = ulps(compiled(name, lanes, "float")(*args), high, low)
-        worst = int(np.argmax(error))
-        assert error[worst] <= 0.51, (error[worst], [a[worst] for a in args])
+    got = compiled(name, 16, "float")(*args)
+    error = ulps(got, high, low)
+    worst = int(np.argmax(error))
+    bound = 0.501 if name in functions.WIDENED else BOUND[name]
+    assert error[worst] <= bound, (error[worst], [a[worst] for a in args])
+    assert_same_signs(got, high)
 
 
+@pytest.mark.parametrize("real", ["double", "float"])
 @pytest.mark.parametrize("name", NAMES)
-def test_same_bits_for_every_number_of_lanes(name):
-    args = points(name, 500, seed=4)
-    expected = canonical(compiled(name, 8)(*args))
+def test_same_bits_for_every_number_of_lanes(name, real):
+    with np.errstate(all="ignore"):
+        args = [a.astype(np.float64 if real == "double" else np.float32) for a in points(name, 500, seed=4)]
+    expected = canonical(compiled(name, 8, real)(*args))
     for lanes in (1, 2, 4, 16, 64):
-        np.testing.assert_array_equal(canonical(compiled(name, lanes)(*args)), expected)
+        np.testing.assert_array_equal(canonical(compiled(name, lanes, real)(*args)), expected)
 
 
 @pytest.mark.skipif("x86_64" not in llvm.get_default_triple(), reason="runs x86-64 code")
@@ -276,7 +291,7 @@ def test_same_bits_for_every_cpu(name):
 
 def canonical(values: np.ndarray) -> np.ndarray:
     """Bit patterns, with one NaN: IEEE 754 leaves its sign and payload to the CPU."""
-    return np.where(np.isnan(values), np.nan, values).view(np.uint64)
+    return np.where(np.isnan(values), values.dtype.type(np.nan), values).view(f"u{values.itemsize}")
 
 
 @pytest.mark.parametrize("real", ["double", "float"])
@@ -361,4 +376,4 @@ def test_special_pairs(name):
         reference = LONG[name](first, other)
     got = compiled(name)(first, other)
     assert np.max(ulps(got, reference)) <= 2
-    np.testing.assert_array_equal(np.signbit(got[~np.isnan(got)]), np.signbit(reference[~np.isnan(got)]))
+    assert_same_signs(got, reference)

@@ -2,17 +2,21 @@
 
 A function is `<L x real> pollux_NAME_REAL_LANES(<L x real> x[, y])`, fastcc, without side effects, accurate to 4 units
 in the last place (tests/model/test_native_functions.py holds the table), with C99's special values, and with the same
-bits at every number of lanes. Up to 8 lanes it is one piece of straight-line double precision; more lanes are pieces
-of 8, and single precision is rounded from double.
+bits at every number of lanes. A piece of straight-line code serves as many lanes as fill 512 bits, more lanes are
+several pieces. In single precision the rarer functions are rounded from double.
 """
 
 from collections.abc import Callable, Iterable
 
 from pollux.model.native.functions import arc, circle, erf, erf_inv, exp, hyperbolic, log, power, root, trig
 from pollux.model.native.functions.emit import Emit, vector
+from pollux.model.native.functions.formats import FORMATS
 
-PIECE = 8
+PIECE = {"double": 8, "float": 16}
 """Most lanes in one straight-line function: one AVX-512, two AVX2 or four NEON registers a value."""
+
+WIDENED = frozenset(("cbrt", "erf", "erf_inv", "erfc", "pow"))
+"""Computed in double precision for single precision too."""
 
 _UNARY: dict[str, Callable[[Emit, str], str]] = {
     "acos": arc.acos,
@@ -63,11 +67,11 @@ def requires(name: str, lanes: int, real: str) -> tuple[Unit, ...]:
         return ()
     if name == "remainder":
         return (("two_over_pi", 1, "double"),)
-    if lanes > PIECE:
-        return ((name, PIECE, real),)
+    if lanes > PIECE[real]:
+        return ((name, PIECE[real], real),)
     if lanes == 1:
         return ((name, 2, real),)
-    if real == "float":
+    if real == "float" and name in WIDENED:
         return ((name, lanes, "double"),)
     return (("remainder", 1, "double"),) if name in ("sin", "cos", "tan") else ()
 
@@ -78,14 +82,14 @@ def define(name: str, lanes: int, real: str) -> str:
         return circle.table()
     if name == "remainder":
         return circle.exact()
-    e = Emit(lanes)
     arguments = ["%x", "%y"][: arity(name)]
-    if lanes > PIECE:
+    if lanes > PIECE[real]:
         return _header(name, lanes, real) + _pieces(name, lanes, real, arguments)
     if lanes == 1:
         return _header(name, lanes, real) + _doubled(name, real, arguments)
-    if real == "float":
+    if real == "float" and name in WIDENED:
         return _header(name, lanes, real) + _widened(name, lanes, arguments)
+    e = Emit(lanes, FORMATS[real])
     result = _BINARY[name](e, *arguments) if name in _BINARY else _UNARY[name](e, *arguments)
     body = "\n".join(e.lines)
     return f"{_header(name, lanes, real)}{body}\n  ret {e.type} {result}\n}}"
@@ -121,7 +125,7 @@ def _widened(name: str, lanes: int, arguments: list[str]) -> str:
 
 
 def _doubled(name: str, real: str, arguments: list[str]) -> str:
-    """One lane: two equal ones, because a scalar selection becomes a branch, which costs more where it is not foreseen."""
+    """One lane: two equal ones, because a scalar selection becomes a branch, which costs more than the lane."""
     kind, mask = vector(2, real), "<2 x i32> zeroinitializer"
     lines = []
     for a in arguments:
@@ -135,18 +139,19 @@ def _doubled(name: str, real: str, arguments: list[str]) -> str:
 
 def _pieces(name: str, lanes: int, real: str, arguments: list[str]) -> str:
     """Many lanes: calls on pieces, joined pairwise."""
-    whole, piece = vector(lanes, real), vector(PIECE, real)
+    size = PIECE[real]
+    whole, piece = vector(lanes, real), vector(size, real)
     lines: list[str] = []
     parts: list[str] = []
-    for start in range(0, lanes, PIECE):
-        indices = ", ".join(f"i32 {i}" for i in range(start, start + PIECE))
+    for start in range(0, lanes, size):
+        indices = ", ".join(f"i32 {i}" for i in range(start, start + size))
         for a in arguments:
-            pick = f"shufflevector {whole} {a}, {whole} poison, <{PIECE} x i32> <{indices}>"
+            pick = f"shufflevector {whole} {a}, {whole} poison, <{size} x i32> <{indices}>"
             lines.append(f"  {a}.{start} = {pick}")
         operands = ", ".join(f"{piece} {a}.{start}" for a in arguments)
-        lines.append(f"  %r{start} = call fastcc {piece} @{symbol(name, PIECE, real)}({operands})")
+        lines.append(f"  %r{start} = call fastcc {piece} @{symbol(name, size, real)}({operands})")
         parts.append(f"%r{start}")
-    width = PIECE
+    width = size
     while len(parts) > 1:
         kind = vector(width, real)
         indices = ", ".join(f"i32 {i}" for i in range(2 * width))

@@ -1,22 +1,28 @@
 """atan2, atan, asin, acos: the angle of (x, y) in the first quadrant, by one division.
 
 The ratio is turned by 0, pi/4 or pi/2 into |t| <= tan(pi/8) (the intervals of Cephes, S. L. Moshier, atan.c); then
-atan t = t + t^3 A(t^2), A of degree 10 (a Lawson fit, relative error 2^-59.1). The remainder of the division is kept
-as a low part of t.
+atan t = t + t^3 A(t^2), A of degree 10, or 4 in single precision (Lawson fits, relative error 2^-59.1 and
+2^-30.3). The remainder of the division is kept as a low part of t.
 """
 
 from pollux.model.native.functions.doubled import exact_sum
 from pollux.model.native.functions.emit import Emit, Operand
-from pollux.model.native.functions.log import INFINITY
+from pollux.model.native.functions.formats import DOUBLE, SINGLE
+from pollux.model.native.functions.log import INFINITY, NAN
 
-A = (
-    -0.33333333333333165, 0.19999999999943813, -0.14285714279182463, 0.11111110731532817, -0.09090896234964747,
-    0.07692032682560575, -0.0666278676624602, 0.05845553693281883, -0.050286762466921375, 0.0377922386897611,
-    -0.017606839038146017,
-)  # fmt: skip
+A = {
+    DOUBLE: (
+        -0.33333333333333165, 0.19999999999943813, -0.14285714279182463, 0.11111110731532817, -0.09090896234964747,
+        0.07692032682560575, -0.0666278676624602, 0.05845553693281883, -0.050286762466921375, 0.0377922386897611,
+        -0.017606839038146017,
+    ),
+    SINGLE: (
+        -0.3333331346511841, 0.19998358190059662, -0.1424127221107483, 0.10576331615447998, -0.06032215431332588,
+    ),
+}  # fmt: skip
 TAN_PI_8 = 0.4142135623730951
 TAN_3PI_8 = 2.414213562373095
-PI = (3.141592653589793, 1.2246467991473532e-16)
+PI = {DOUBLE: (3.141592653589793, 1.2246467991473532e-16), SINGLE: (3.1415927410125732, -8.742277657347586e-08)}
 
 
 def angle(e: Emit, y: Operand, x: Operand) -> str:
@@ -31,15 +37,17 @@ def angle(e: Emit, y: Operand, x: Operand) -> str:
     minus = e.neg(t)
     rest = e.add(e.fma(minus, den, num), e.fma(minus, den_low, num_low))
     z = e.mul(t, t)
-    base = e.select(steep, PI[0] / 2, e.select(above, PI[0] / 4, 0.0))
-    base_low = e.select(steep, PI[1] / 2, e.select(above, PI[1] / 4, 0.0))
-    small = e.fma(e.mul(t, z), e.estrin(z, A), e.fma(rest, reciprocal, base_low))
+    pi, pi_low = PI[e.form]
+    base = e.select(steep, pi / 2, e.select(above, pi / 4, 0.0))
+    base_low = e.select(steep, pi_low / 2, e.select(above, pi_low / 4, 0.0))
+    small = e.fma(e.mul(t, z), e.estrin(z, A[e.form]), e.fma(rest, reciprocal, base_low))
     return e.add(base, e.add(t, small))
 
 
 def mirrored(e: Emit, turned: str, mask: str) -> str:
     """pi - angle where `mask`."""
-    return e.select(mask, e.add(e.sub(PI[0], turned), PI[1]), turned)
+    pi, pi_low = PI[e.form]
+    return e.select(mask, e.add(e.sub(pi, turned), pi_low), turned)
 
 
 def atan(e: Emit, x: str) -> str:
@@ -68,9 +76,10 @@ def atan2(e: Emit, y: str, x: str) -> str:
         e.select(b_inf, 1.0, e.select(a_inf, 0.0, b)),
     )
     largest = e.select(e.compare("ogt", a, b), a, b)
-    down = e.select(e.compare("olt", largest, 2.0**-900), 2.0**120, 1.0)
-    factor = e.select(e.compare("ogt", largest, 2.0**1000), 2.0**-100, down)
+    far, step = e.form.bias - 7, 2.0 * e.form.fraction
+    down = e.select(e.compare("olt", largest, 2.0 ** (step - far)), 2.0**step, 1.0)
+    factor = e.select(e.compare("ogt", largest, 2.0**far), 2.0**-step, down)
     turned = angle(e, e.mul(a, factor), e.mul(b, factor))
     turned = e.select(e.compare("oeq", a, 0.0), 0.0, turned)
     turned = mirrored(e, turned, e.int_compare("slt", e.bits(x), 0))
-    return e.select(e.compare("uno", x, y), float("nan"), e.copysign(turned, y))
+    return e.select(e.compare("uno", x, y), NAN, e.copysign(turned, y))

@@ -1,18 +1,21 @@
 """Remainders of the circular functions: x = n pi/2 + r with r a pair.
 
-Up to 2^30, three steps of Cody & Waite with pi/2 in three doubles: the first fused step is exact, because x and n times
-the first double are both multiples of that double's last place, and their difference is below 1. Beyond, where some
-lane needs it, the method of M. Payne & R. Hanek (ACM SIGNUM Newsletter 18, 1983): the 192 bits of 2/pi that matter for
-x, times its 53 bits, in integers, lane by lane. A double is at least 2^-62 or so away from every multiple of pi/2, so
-that 75 bits remain.
+Up to 2^30 (2^15 in single precision), three steps of Cody & Waite with pi/2 in three parts: the first fused step is
+exact, because x and n times the first part are both multiples of that part's last place, and their difference is below
+1. Beyond, where some lane needs it, the method of M. Payne & R. Hanek (ACM SIGNUM Newsletter 18, 1983): the 192 bits of
+2/pi that matter for x, times its 53 bits, in integers, lane by lane. A double is at least 2^-62 or so away from every
+multiple of pi/2, so that 75 bits remain.
 """
 
 from pollux.model.native.functions.doubled import Pair, exact_sum
 from pollux.model.native.functions.emit import Emit, real_bits
-from pollux.model.native.functions.exp import SHIFT
+from pollux.model.native.functions.formats import DOUBLE, SINGLE
 
-LIMIT = 2.0**30
-HALF_PI = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33)
+LIMIT = {DOUBLE: 2.0**30, SINGLE: 2.0**15}
+HALF_PI = {
+    DOUBLE: (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33),
+    SINGLE: (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15),
+}
 TWO_OVER_PI = 0.6366197723675814
 WORDS = (
     0x0000000000000000, 0xA2F9836E4E441529, 0xFC2757D1F534DDC0, 0xDB6295993C439041, 0xFE5163ABDEBBC561,
@@ -32,9 +35,9 @@ def table() -> str:
 
 def remainder(e: Emit, x: str) -> tuple[Pair, str]:
     """((r, its low part), n as an integer of which the lowest two bits count): x = n pi/2 + r, |r| <= pi/4."""
-    first, second, third = HALF_PI
-    shifted = e.fma(x, TWO_OVER_PI, SHIFT)
-    minus = e.neg(e.sub(shifted, SHIFT))
+    first, second, third = HALF_PI[e.form]
+    shifted = e.fma(x, TWO_OVER_PI, e.form.shift)
+    minus = e.neg(e.sub(shifted, e.form.shift))
     exact = e.fma(minus, first, x)
     p = e.mul(minus, second)
     high, low = exact_sum(e, exact, p)
@@ -44,20 +47,15 @@ def remainder(e: Emit, x: str) -> tuple[Pair, str]:
 
 def _beyond(e: Emit, x: str, high: str, low: str, n: str) -> tuple[Pair, str]:
     """The same, with the exact remainders in the lanes that need them."""
-    huge = e.both(e.compare("ogt", e.abs(x), LIMIT), e.finite(x))
+    huge = e.both(e.compare("ogt", e.abs(x), LIMIT[e.form]), e.finite(x))
     values = {high: e.type, low: e.type, n: e.int}
 
     def every_lane() -> list[str]:
-        result = "{ double, double, i64 }"
         fresh = dict.fromkeys(values, "poison")
         for lane in range(e.lanes):
-            value = x if e.lanes == 1 else e.put(f"extractelement {e.type} {x}, i32 {lane}")
-            out = e.put(f"call fastcc {result} @pollux_remainder(double {value})")
-            for i, (name, kind) in enumerate(values.items()):
-                part = e.put(f"extractvalue {result} {out}, {i}")
-                scalar = "i64" if kind == e.int else "double"
-                insert = f"insertelement {kind} {fresh[name]}, {scalar} {part}, i32 {lane}"
-                fresh[name] = part if e.lanes == 1 else e.put(insert)
+            parts = _lane(e, e.put(f"extractelement {e.type} {x}, i32 {lane}"))
+            for (name, kind), part in zip(values.items(), parts, strict=True):
+                fresh[name] = e.put(f"insertelement {kind} {fresh[name]}, {part}, i32 {lane}")
         return [
             e.select(huge, fresh[high], high),
             e.select(huge, fresh[low], low),
@@ -68,8 +66,22 @@ def _beyond(e: Emit, x: str, high: str, low: str, n: str) -> tuple[Pair, str]:
     return (high, low), n
 
 
+def _lane(e: Emit, x: str) -> list[str]:
+    """(r, low, n) of one lane, each with its type."""
+    wide = x if e.form is DOUBLE else e.put(f"fpext float {x} to double")
+    result = "{ double, double, i64 }"
+    out = e.put(f"call fastcc {result} @pollux_remainder(double {wide})")
+    high, low, n = (e.put(f"extractvalue {result} {out}, {i}") for i in range(3))
+    if e.form is DOUBLE:
+        return [f"double {high}", f"double {low}", f"i64 {n}"]
+    first = e.put(f"fptrunc double {high} to float")
+    rest = e.put(f"fsub double {high}, {e.put(f'fpext float {first} to double')}")
+    second = e.put(f"fptrunc double {rest} to float")
+    return [f"float {first}", f"float {second}", f"i32 {e.put(f'trunc i64 {n} to i32')}"]
+
+
 def exact() -> str:
-    """The function that finds one lane's remainder exactly for 2^30 < |x| < inf.
+    """The function that finds one lane's remainder exactly for 2^15 < |x| < inf.
 
     With |x| = m 2^e the window holds the bits of 2/pi from the weight 2^(1-e) on, so that m times it, modulo 2^192, is
     |x| 2/pi modulo 4 in units of 2^-190. Its distance from the nearest integer becomes a pair of doubles, times pi/2.
@@ -129,11 +141,11 @@ define internal fastcc {{ double, double, i64 }} @pollux_remainder(double %x) {a
   %f = fmul double %high, %unit
   %g0 = fmul double %low, 0x3CA0000000000000
   %g = fmul double %g0, %unit
-  %r = fmul double %f, {real_bits(HALF_PI[0])}
+  %r = fmul double %f, {real_bits(HALF_PI[DOUBLE][0])}
   %negr = fneg double %r
-  %e0 = call double @llvm.fma.f64(double %f, double {real_bits(HALF_PI[0])}, double %negr)
-  %e1 = call double @llvm.fma.f64(double %f, double {real_bits(HALF_PI[1])}, double %e0)
-  %e2 = call double @llvm.fma.f64(double %g, double {real_bits(HALF_PI[0])}, double %e1)
+  %e0 = call double @llvm.fma.f64(double %f, double {real_bits(HALF_PI[DOUBLE][0])}, double %negr)
+  %e1 = call double @llvm.fma.f64(double %f, double {real_bits(HALF_PI[DOUBLE][1])}, double %e0)
+  %e2 = call double @llvm.fma.f64(double %g, double {real_bits(HALF_PI[DOUBLE][0])}, double %e1)
   %negx = fneg double %x
   %s = select i1 %below, double %negx, double %x
   %sbits = bitcast double %s to i64

@@ -8,12 +8,16 @@ bits.
 import struct
 from collections.abc import Callable, Sequence
 
+from pollux.model.native.functions.formats import DOUBLE, Format
+
 Operand = str | float
 """The name of a value of the real type, or a constant."""
 
 
-def real_bits(value: float) -> str:
-    """A double in LLVM's exact notation: the hexadecimal pattern."""
+def real_bits(value: float, real: str = "double") -> str:
+    """A number in LLVM's exact notation: the pattern of the double that it is, rounded first where it is a float."""
+    if real == "float":
+        value = struct.unpack("<f", struct.pack("<f", value))[0]
     return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
 
 
@@ -23,14 +27,15 @@ def vector(lanes: int, scalar: str) -> str:
 
 
 class Emit:
-    """The text of one function body in double precision, its arguments being `%x` and, for two, `%y`."""
+    """The text of one function body on vectors of two lanes or more, its arguments being `%x` and, for two, `%y`."""
 
-    def __init__(self, lanes: int):
+    def __init__(self, lanes: int, form: Format = DOUBLE):
         self.lanes = lanes
-        self.type = vector(lanes, "double")
-        self.int = vector(lanes, "i64")
-        self.mask = vector(lanes, "i1")
-        self.suffix = "f64" if lanes == 1 else f"v{lanes}f64"
+        self.form = form
+        self.type = f"<{lanes} x {form.real}>"
+        self.int = f"<{lanes} x i{form.bits}>"
+        self.mask = f"<{lanes} x i1>"
+        self.suffix = f"v{lanes}f{form.bits}"
         self.lines: list[str] = []
         self.count = 0
         self.label = "entry"
@@ -48,15 +53,11 @@ class Emit:
 
     def real(self, value: Operand) -> str:
         """An operand of the real type."""
-        if isinstance(value, str):
-            return value
-        return real_bits(value) if self.lanes == 1 else f"splat (double {real_bits(value)})"
+        return value if isinstance(value, str) else f"splat ({self.form.real} {real_bits(value, self.form.real)})"
 
     def integer(self, value: str | int) -> str:
         """An operand of the integer type."""
-        if isinstance(value, str):
-            return value
-        return str(value) if self.lanes == 1 else f"splat (i64 {value})"
+        return value if isinstance(value, str) else f"splat (i{self.form.bits} {value})"
 
     def add(self, a: Operand, b: Operand) -> str:
         """a + b."""
@@ -113,7 +114,7 @@ class Emit:
 
     def select(self, mask: str, yes: Operand, no: Operand) -> str:
         """`yes` where `mask`, else `no`."""
-        return self.put(f"select {self._mask} {mask}, {self.type} {self.real(yes)}, {self.type} {self.real(no)}")
+        return self.put(f"select {self.mask} {mask}, {self.type} {self.real(yes)}, {self.type} {self.real(no)}")
 
     def cap(self, a: Operand, high: float) -> str:
         """The smaller of the two; NaN stays NaN."""
@@ -154,18 +155,18 @@ class Emit:
     def int_select(self, mask: str, yes: str | int, no: str | int) -> str:
         """`yes` where `mask`, else `no`, integers."""
         choice = f"{self.int} {self.integer(yes)}, {self.int} {self.integer(no)}"
-        return self.put(f"select {self._mask} {mask}, {choice}")
+        return self.put(f"select {self.mask} {mask}, {choice}")
 
     def inverse(self, mask: str) -> str:
         """Where the mask does not hold."""
-        return self.put(f"xor {self.mask} {mask}, {'true' if self.lanes == 1 else 'splat (i1 true)'}")
+        return self.put(f"xor {self.mask} {mask}, splat (i1 true)")
 
     def finite(self, a: Operand) -> str:
         """Where `a` is neither infinite nor NaN."""
         return self.compare("olt", self.abs(a), float("inf"))
 
     def where_some(self, mask: str, values: dict[str, str], other: Callable[[], list[str]]) -> list[str]:
-        """The names `values`, each with its type, or, if the mask holds in some lane, what `other` writes in their place."""
+        """The names `values`, each with its type, or, where some lane is in the mask, what `other` writes instead."""
         number, before = self.count, self.label
         self.lines.append(f"  br i1 {self.any(mask)}, label %some{number}, label %join{number}")
         self.begin(f"some{number}")
@@ -180,8 +181,6 @@ class Emit:
 
     def any(self, mask: str) -> str:
         """Whether the mask holds in some lane, a plain i1."""
-        if self.lanes == 1:
-            return mask
         return self.put(f"call i1 @llvm.vector.reduce.or.v{self.lanes}i1({self.mask} {mask})")
 
     def horner(self, x: str, coefficients: Sequence[Operand]) -> str:
@@ -199,7 +198,3 @@ class Emit:
             level = pairs + level[len(level) & ~1 :]
             x = self.mul(x, x) if len(level) > 1 else x
         return self.real(level[0])
-
-    @property
-    def _mask(self) -> str:
-        return self.mask

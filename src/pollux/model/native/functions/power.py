@@ -1,15 +1,15 @@
 """pow: e^(y log x) with the logarithm and its product with y as pairs.
 
-log x = k ln 2 + 2 s + s^3 (2/3 + s^2 P(s^2)), s = (m - 1) / (m + 1). The cubic term is below 1% of the first, so that its
-rounding errors, kept to first order, leave a relative error of about 2^-65; then y log x, at most 745 in size, is known
-to 2^-55. After N. Shibata & F. Petrogalli, SLEEF (IEEE Trans. Parallel Distrib. Syst. 31, 2020), with fewer steps; P is a
-Lawson fit (relative error 2^-66.2).
+log x = k ln 2 + 2 s + s^3 (2/3 + s^2 P(s^2)), s = (m - 1) / (m + 1). The cubic term is below 1% of the first, so that
+its rounding errors, kept to first order, leave a relative error of about 2^-65; then y log x, at most 745 in size, is
+known to 2^-55. After N. Shibata & F. Petrogalli, SLEEF (IEEE Trans. Parallel Distrib. Syst. 31, 2020), with fewer
+steps; P is a Lawson fit (relative error 2^-66.2).
 """
 
 from pollux.model.native.functions.doubled import Pair, quick_sum
 from pollux.model.native.functions.emit import Emit
 from pollux.model.native.functions.exp import exponential
-from pollux.model.native.functions.log import INFINITY, NAN, NORMAL, split
+from pollux.model.native.functions.log import INFINITY, NAN, split_any
 
 P = (
     0.4000000000000228, 0.2857142857008908, 0.22222222521796794, 0.18181784202209045, 0.15386764994899418,
@@ -24,9 +24,7 @@ LN2_LOW = 5.497923018708371e-14
 
 def log_pair(e: Emit, a: str) -> Pair:
     """log a as a pair, for finite a > 0."""
-    small = e.compare("olt", a, NORMAL)
-    _, k, m = split(e, e.select(small, e.mul(a, 2.0**54), a))
-    k = e.select(small, e.sub(k, 54.0), k)
+    k, m = split_any(e, a)
     den = e.add(m, 1.0)
     den_low = e.sub(m, e.sub(den, 1.0))
     num = e.sub(m, 1.0)
@@ -52,7 +50,7 @@ def log_pair(e: Emit, a: str) -> Pair:
 
 
 def power(e: Emit, x: str, y: str) -> str:
-    """x^y with the special cases of C99, annex F.10.4.4, in a branch for the lanes where x <= 0 or not all is finite."""
+    """x^y with the special cases of C99, annex F.10.4.4, in a branch for where x <= 0 or not all is finite."""
     a = e.abs(x)
     high, low = log_pair(e, a)
     p = e.mul(y, high)
