@@ -11,8 +11,11 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from filterpy.kalman import ExtendedKalmanFilter, MerweScaledSigmaPoints, UnscentedKalmanFilter
@@ -208,7 +211,7 @@ void pollux_bench_ekf(int n, double dt, int substeps, double drift, double noise
 """
 
 
-def c_ekf() -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None:
+def c_ekf(threads: int = 1) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None:
     """The same filter in vectorised C over a fleet, or None without a compiler: p (4, N), y (steps, N) -> (6, N)."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
@@ -219,16 +222,59 @@ def c_ekf() -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None
     subprocess.run([compiler, *flags, "ekf.c", "-o", "ekf.so", "-lm"], cwd=folder, check=True)
     fn = ctypes.CDLL(str(folder / "ekf.so")).pollux_bench_ekf
     pointer = ctypes.POINTER(ctypes.c_double)
+    pool = ThreadPoolExecutor(threads)
+    d = ctypes.c_double
 
-    def run(p: np.ndarray, y: np.ndarray, u: np.ndarray) -> np.ndarray:
+    def share(p: np.ndarray, y: np.ndarray, u: np.ndarray) -> np.ndarray:
         n = p.shape[1]
         p, y = np.ascontiguousarray(p), np.ascontiguousarray(y)
         x = np.ones((2, n))
         P = np.stack([np.full(n, SPREAD**2), np.zeros(n), np.full(n, SPREAD**2)])
-        d = ctypes.c_double
         rows = [a.ctypes.data_as(pointer) for a in (x[0], x[1], P[0], P[1], P[2], p)]
         for i in range(len(y)):
             fn(n, d(DT), SUBSTEPS, d(DRIFT), d(NOISE), d(u[i]), *rows, y[i].ctypes.data_as(pointer))
         return np.stack([x[0], x[1], P[0], P[1], P[1], P[2]])
 
+    def run(p: np.ndarray, y: np.ndarray, u: np.ndarray) -> np.ndarray:
+        cuts = np.array_split(np.arange(p.shape[1]), threads)
+        parts = [pool.submit(share, p[:, c[0] : c[-1] + 1], y[:, c[0] : c[-1] + 1], u) for c in cuts if len(c)]
+        return np.concatenate([part.result() for part in parts], axis=1)
+
     return run
+
+
+def dynamax_ekf(p: np.ndarray, y: np.ndarray, u: np.ndarray) -> Callable[[], np.ndarray] | None:
+    """dynamax's EKF under `jit(vmap)`, or None where it is not installed; the call returns the last means (2, N)."""
+    try:
+        from dynamax.nonlinear_gaussian_ssm import ParamsNLGSSM, extended_kalman_filter
+    except ImportError:
+        return None
+    h = DT / SUBSTEPS
+
+    def rate(x: Any, u: Any, p: Any) -> Any:
+        a, b = jnp.sqrt(x[0]), jnp.sqrt(x[1])
+        return jnp.array([-p[0] * a + p[3] * u, p[1] * a - p[2] * b])
+
+    def one(p: Any, y: Any) -> Any:
+        def flow(x: Any, u: Any) -> Any:
+            def step(_: Any, x: Any) -> Any:
+                k1 = rate(x, u[0], p)
+                k2 = rate(x + h / 2 * k1, u[0], p)
+                k3 = rate(x + h / 2 * k2, u[0], p)
+                k4 = rate(x + h * k3, u[0], p)
+                return x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+
+            return jax.lax.fori_loop(0, SUBSTEPS, step, x)
+
+        Q = jnp.eye(2) * DRIFT**2 * DT
+        first = flow(jnp.ones(2), jnp.asarray(u[:1]))
+        F = jax.jacfwd(flow)(jnp.ones(2), jnp.asarray(u[:1]))
+        model = ParamsNLGSSM(  # dynamax corrects before it predicts, so it starts from the first prediction
+            first, F @ (jnp.eye(2) * SPREAD**2) @ F.T + Q, flow, Q, lambda x, u: x[1:], jnp.eye(1) * NOISE**2
+        )
+        held = jnp.asarray(u[: len(u) - 1, None])
+        found: Any = extended_kalman_filter(model, y[:, None], held, output_fields=["filtered_means"])
+        return found.filtered_means[-1]
+
+    run = jax.jit(jax.vmap(one, in_axes=(1, 1), out_axes=1))
+    return lambda: np.asarray(run(p, y))

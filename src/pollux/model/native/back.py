@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
@@ -74,12 +74,12 @@ class Lowered:
         made = self._made.get(specs)
         return self._make(specs) if made is None else made
 
-    def bind(self, *args: Any) -> Bound:
-        """The kernel of one twin on arrays of its own, filled with `args`. Raises `UnsupportedError`."""
+    def bind(self, *args: Any, feed: Mapping[int, int] | None = None) -> Bound:
+        """The kernel of one twin on arrays of its own, filled with `args`; see `Bound`. Raises `UnsupportedError`."""
         kernel = self.ready(*args)
         if not isinstance(kernel, One):
             raise UnsupportedError(self.reason or "only the kernel of one twin is bound to arrays")
-        bound = Bound(kernel.compiled, _machine_real(self.backend))
+        bound = Bound(kernel.compiled, _machine_real(self.backend), feed or {})
         for room, value in zip(bound.inputs, args, strict=True):
             room[...] = value
         return bound

@@ -62,6 +62,8 @@ class Compiled:
     """Bytes of workspace that one call needs."""
     cost: int
     """Operations of one twin, loops counted once."""
+    streamed: tuple[int, ...]
+    """Outputs that a loop writes as it goes."""
     call: Any = field(repr=False)
     """One twin: (arrays, stride, at, work); a fleet: (arrays, n, begin, end, work)."""
     report: Report
@@ -103,7 +105,10 @@ def compile_program(
         program.name, about["operations"], lanes, len(code), about["work"],
         seen - begin, lowered - seen, made - lowered, end - made, found is not None,
     )  # fmt: skip
-    return Compiled(inputs, outputs, fleet, lanes, about["work"], about["operations"], call, report, keep)
+    return Compiled(
+        inputs, outputs, fleet, lanes, about["work"], about["operations"],
+        tuple(about["streamed"]), call, report, keep,
+    )  # fmt: skip
 
 
 def assembly(jaxpr: Any, fleet: tuple[bool, ...], lanes: int, real: str) -> tuple[str, dict[str, Any]]:
@@ -119,7 +124,8 @@ def assembly(jaxpr: Any, fleet: tuple[bool, ...], lanes: int, real: str) -> tupl
         work += driver.scratch(arrays, lanes)
     width = 512 if lanes > 1 else 128
     text += f'attributes #0 = {{ nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}" }}\n'
-    return text, {"operations": tape.size, "work": work}
+    streamed = sorted({m.output[0] for m in tape.buffers if m.output is not None})
+    return text, {"operations": tape.size, "work": work, "streamed": streamed}
 
 
 def arrays_of(jaxpr: Any, fleet: tuple[bool, ...], real: str) -> tuple[driver.Array, ...]:

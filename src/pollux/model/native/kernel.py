@@ -1,13 +1,14 @@
 """Kernels on host arrays: one twin, or a fleet split over threads."""
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from pollux.core.errors import InputError
 from pollux.model.native.compiled import Compiled, stored
 
 CHUNK_WORK = 200_000
@@ -26,18 +27,29 @@ class Frame:
 
 
 class Bound:
-    """One twin's kernel on fixed arrays: fill `inputs`, call, read `outputs`. Allocates nothing; for one thread."""
+    """One twin's kernel on fixed arrays: fill `inputs`, call, read `outputs`. Allocates nothing; for one thread.
 
-    def __init__(self, compiled: Compiled, real: str):
+    `feed` says which output is also which input, so that a filter's belief goes round without being copied: output i
+    then lies where input `feed[i]` does. The kernel reads its arguments before it writes such an output.
+    """
+
+    def __init__(self, compiled: Compiled, real: str, feed: Mapping[int, int]):
         frame = Frame(compiled, real)
+        for output, source in feed.items():
+            if compiled.outputs[output] != compiled.inputs[source] or output in compiled.streamed:
+                raise InputError(
+                    f"Output {output} of `{compiled.report.name}` can be fed back as input {source} only if both "
+                    "have one shape and no loop writes it while the input is still read"
+                )
         self.inputs = frame.inputs
-        self.outputs = frame.outputs
-        self._frame = frame
-        self._call = compiled.call
-        self._args = tuple(
-            kind(v if isinstance(v, int) else v.value)
-            for kind, v in zip(compiled.call.argtypes, frame.args, strict=True)
-        )
+        self.outputs = tuple(frame.inputs[feed[i]] if i in feed else a for i, a in enumerate(frame.outputs))
+        self._keep = pointers((*self.inputs, *self.outputs)), frame.work
+        call = compiled.call
+        self._args = (
+            ctypes.c_void_p(self._keep[0].ctypes.data), ctypes.c_int64(1), ctypes.c_int64(0),
+            ctypes.c_void_p(aligned(frame.work)),
+        )  # fmt: skip
+        self._call = call
 
     def __call__(self) -> None:
         """Compute `outputs` from `inputs`."""
