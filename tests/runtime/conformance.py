@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,16 +23,12 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
+import websockets
 from fault_proxy import FaultProxy
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 
-from pollux.core.errors import MessageError, StoreError
+from pollux.core.errors import StoreError
 from pollux.core.time import ManualClock
-from pollux.runtime.connect.base import Ack, Connector, ConnectorError, ConnectorState, Order, Receipt
+from pollux.runtime.connect.base import Ack, Connector, ConnectorState, Order, Receipt
 from pollux.runtime.connect.broker import EmbeddedBroker
 from pollux.runtime.connect.files import ReplayConnector
 from pollux.runtime.connect.http import HttpConnector
@@ -44,6 +40,9 @@ from pollux.runtime.connect.opcua_certificate import ensure_certificate
 from pollux.runtime.connect.sparkplug import SparkplugConnector
 from pollux.runtime.connect.sparkplug_payload import DataType, Metric, Payload, decode, encode
 from pollux.runtime.connect.wire import Message
+from pollux.runtime.serve.app import create_app, serve
+from pollux.runtime.serve.auth import Auth
+from pollux.runtime.serve.border import Listen
 
 TIME = 1_700_000_000.0
 SITE = "site"
@@ -110,6 +109,8 @@ class Rig:
     """Orders can be sent."""
     rubbish = True
     """The peer can say something that is no message."""
+    source = "plant"
+    """Who is said to have sent the messages."""
     bound = 100_000
     """Messages that may wait in memory while the sink is slow."""
     flood = 3000
@@ -276,47 +277,61 @@ class Mqtt5Rig(MosquittoRig):
 # -------------------------------------------------------------------------------------------------- HTTP
 
 
+class PushHost:
+    """As much of a `Host` as pushing needs."""
+
+    phase = "live"
+
+    def __init__(self, link: HttpConnector, clock: ManualClock):
+        self.link, self.clock = link, clock
+
+    def lanes(self) -> dict[str, Any]:
+        return {}
+
+    async def push(self, readings: list[dict[str, Any]], source: str) -> dict[str, Any]:
+        return await self.link.push(readings, source)
+
+
 class HttpRig(Rig):
-    """A server that hands bodies to the connector; the peer repeats until it hears that they were accepted."""
+    """The real server; the peer repeats until it hears that its readings were accepted."""
 
     name = "http"
     dials = False
     orders = False
+    source = "admin"
+    piece = 60
 
     async def start(self, stack: AsyncExitStack) -> None:
-        link = HttpConnector("plant", SITE)
-        self.connector = link
-
-        async def push(request: Request) -> JSONResponse:
-            try:
-                receipt = await link.receive(await request.body())
-            except MessageError as error:
-                return JSONResponse({"reason": error.reason}, 422)
-            except (StoreError, ConnectorError) as error:
-                return JSONResponse({"error": str(error)}, 503)
-            return JSONResponse({"accepted": receipt.accepted, "refused": receipt.refused})
-
+        self.link = HttpConnector("plant", SITE)
+        self.connector = self.link
+        auth = Auth.open(self.folder, self.clock)
         self.port = free_port()
-        app = Starlette(routes=[Route("/push", push, methods=["POST"])])
-        server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_config=None, lifespan="off"))
-        task = asyncio.create_task(server._serve())
+        listen = Listen(port=self.port)
+        host: Any = PushHost(self.link, self.clock)
+        task = asyncio.create_task(serve(create_app(host, auth, listen=listen), listen))
 
         async def stop() -> None:
-            server.should_exit = True
-            await task
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
         stack.push_async_callback(stop)
         await listening(self.port)
         self.proxy = await stack.enter_async_context(FaultProxy(self.port))
-        self.client = await stack.enter_async_context(httpx.AsyncClient(timeout=10.0))
+        self.headers = {
+            "authorization": f"Bearer {auth.first_token}",
+            "content-type": "application/json",
+            "host": f"127.0.0.1:{self.port}",
+        }
+        self.client = await stack.enter_async_context(httpx.AsyncClient(timeout=10.0, headers=self.headers))
 
-    async def post(self, body: bytes) -> httpx.Response:
+    async def ask(self, body: bytes) -> dict[str, Any]:
+        """The answer to one body; 503 means "not now", and a lost connection nothing at all: both are repeated."""
         assert self.proxy is not None
         while True:
             try:
-                answer = await self.client.post(f"http://127.0.0.1:{self.proxy.port}/push", content=body)
+                answer = await self.client.post(f"http://127.0.0.1:{self.proxy.port}/api/v1/push", content=body)
                 if answer.status_code != 503:
-                    return answer
+                    return answer.json()
             except httpx.TransportError:
                 pass
             await asyncio.sleep(0.02)
@@ -324,15 +339,48 @@ class HttpRig(Rig):
     async def send(self, *values: int) -> None:
         for at in range(0, len(values), 500):
             readings = [{"tag": "a", "t": TIME + v, "v": v} for v in values[at : at + 500]]
-            answer = await self.post(json.dumps({"readings": readings}).encode())
-            assert answer.json()["accepted"] == len(readings)
+            answer = await self.ask(json.dumps({"readings": readings}).encode())
+            assert answer == {"accepted": len(readings), "refused": []}
 
     async def send_rubbish(self) -> str:
-        answer = await self.post(b"{nonsense")
-        assert answer.status_code == 422
-        answer = await self.post(b'{"readings": [{"tag": "a", "t": 0}, 7]}')
-        assert [reason for _, reason, _ in answer.json()["refused"]] == ["malformed", "malformed"]
+        answer = await self.ask(b"{nonsense")
+        assert answer["error"]["rule"] == "json.syntax"
+        answer = await self.ask(b'{"readings": [{"tag": "a", "t": 0}, {"tag": 7}]}')
+        assert [r["reason"] for r in answer["refused"]] == ["malformed", "malformed"]
         return "malformed"
+
+
+class WebSocketRig(HttpRig):
+    """The same over one WebSocket, which the peer opens again when it is lost."""
+
+    name = "websocket"
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        await super().start(stack)
+        self.socket: websockets.ClientConnection | None = None
+
+        async def stop() -> None:
+            if self.socket is not None:
+                await self.socket.close()
+
+        stack.push_async_callback(stop)
+
+    async def ask(self, body: bytes) -> dict[str, Any]:
+        assert self.proxy is not None
+        while True:
+            try:
+                if self.socket is None:
+                    self.socket = await websockets.connect(
+                        f"ws://127.0.0.1:{self.port}/api/v1/push", port=self.proxy.port, host="127.0.0.1",
+                        additional_headers={"authorization": self.headers["authorization"]}, proxy=None,
+                    )  # fmt: skip
+                await self.socket.send(body.decode())
+                answer = json.loads(await self.socket.recv())
+                if answer.get("error", {}).get("rule") not in ("store", "connector"):
+                    return answer
+            except (OSError, websockets.WebSocketException):
+                self.socket = None
+            await asyncio.sleep(0.02)
 
 
 # -------------------------------------------------------------------------------------------------- without a wire
@@ -568,13 +616,5 @@ BAD_WAITING = 0x80320000
 """OPC UA: BadWaitingForInitialData."""
 
 RIGS: tuple[type[Rig], ...] = (
-    EmbeddedRig,
-    MosquittoRig,
-    Mqtt5Rig,
-    HttpRig,
-    MemoryRig,
-    ReplayRig,
-    OpcUaRig,
-    SparkplugRig,
-)
-Scenario = Callable[[Rig], Awaitable[None]]
+    EmbeddedRig, MosquittoRig, Mqtt5Rig, SparkplugRig, OpcUaRig, HttpRig, WebSocketRig, MemoryRig, ReplayRig,
+)  # fmt: skip

@@ -160,7 +160,7 @@ class TankHost:
     def refused(self) -> dict[str, int]:
         return {"unit": 2}
 
-    async def push(self, readings: list[dict[str, Any]]) -> dict[str, Any]:
+    async def push(self, readings: list[dict[str, Any]], source: str) -> dict[str, Any]:
         self.pushed += readings
         return {"accepted": len(readings), "refused": []}
 

@@ -48,7 +48,7 @@ def test_values_arrive_once_in_order_with_their_times(kind, tmp_path):
             await until(lambda: len(sink.values) == 20)
         kept = [m for m in sink.messages if m.tag == "a" and m.value == m.value]
         assert sink.values == [float(i) for i in range(20)]
-        assert {(m.source, m.site) for m in kept} == {("plant", SITE)}
+        assert {(m.source, m.site) for m in kept} == {(rig.source, SITE)}
         if rig.stamps:
             assert [m.t for m in kept] == [TIME + i for i in range(20)]
         else:

@@ -119,8 +119,8 @@ def test_every_route_is_covered_and_only_health_login_and_the_page_are_open(clie
                 assert answer.status_code == 415  # open, but useless without a token
             elif opens:
                 assert answer.status_code in expected, (method, probe)
-            elif probe == "/api/v1/live":
-                assert answer.status_code == 404  # a WebSocket, tested below
+            elif probe in ("/api/v1/live", "/api/v1/push") and not methods:
+                assert answer.status_code == 404  # a WebSocket, tested below and in `test_connect_push`
             else:
                 assert answer.status_code == 401, (method, probe, answer.status_code)
 

@@ -48,7 +48,7 @@ class Border:
         rows: list[Row] = []
         for binding, i in found:
             port = binding.ports[i]
-            if message.source != port.authority:
+            if not _may_write(message, port):
                 refuse(
                     "authority", f"only {port.authority!r} may write {message.tag!r}", message.source,
                     "Send it from there, or change `authority` in the wiring.",
@@ -79,6 +79,12 @@ class Border:
         if tags is None:
             refuse("unknown_tag", "a site is wired to a twin", message.site, closest(message.site, self._sites))
         refuse("unknown_tag", f"a tag of site {message.site!r} is wired", message.tag, closest(message.tag, tags))
+
+
+def _may_write(message: Message, port: Port) -> bool:
+    """The authority is a connector, or a caller over the tag's connector: a caller cannot take a connector's name."""
+    via = message.via or message.source
+    return via == port.authority or (message.source == port.authority and via == port.connector)
 
 
 def _value(message: Message, port: Port) -> float:

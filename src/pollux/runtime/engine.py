@@ -6,7 +6,6 @@ It holds kernels as opaque callables and does no mathematics.
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,14 +82,12 @@ class Engine:
         """Messages in the quarantine since the start, by reason, of all twins."""
         return {} if self._intake is None else dict(self._intake.quarantine.counts)
 
-    async def push(self, readings: list[dict[str, Any]]) -> dict[str, Any]:
-        """Take readings that came over HTTP; what is answered as accepted is durable."""
+    async def push(self, readings: list[dict[str, Any]], source: str) -> dict[str, Any]:
+        """Take readings that the caller `source` sent; what is answered as accepted is durable."""
         connector = next((c for c in self.connectors.values() if isinstance(c, HttpConnector)), None)
         if connector is None:
             raise InputError('This project takes no readings over HTTP; add `[connector.NAME]` with `kind = "http"`')
-        receipt = await connector.receive(json.dumps({"readings": readings}).encode())
-        refused = [{"tag": tag, "reason": reason, "message": text} for tag, reason, text in receipt.refused]
-        return {"accepted": receipt.accepted, "refused": refused}
+        return await connector.push(readings, source)
 
     # ---------------------------------------------------------------- the walk
 

@@ -116,6 +116,6 @@ class Host(Protocol):
         """Messages in the quarantine since the start, by reason, of all twins."""
         ...
 
-    async def push(self, readings: list[dict[str, Any]]) -> dict[str, Any]:
-        """Take readings that came over HTTP; what is answered as accepted is durable."""
+    async def push(self, readings: list[dict[str, Any]], source: str) -> dict[str, Any]:
+        """Take readings that the caller `source` sent; what is answered as accepted is durable."""
         ...

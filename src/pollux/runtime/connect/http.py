@@ -1,7 +1,9 @@
-"""Push over HTTP: the logic of the endpoint. The server mounts it, checks who calls and limits the size of bodies."""
+"""Push over HTTP and WebSocket: the logic; the server mounts it, checks who calls and limits the size of bodies."""
 
 import asyncio
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from pollux.core.errors import MessageError
 from pollux.runtime.connect.base import ConnectorError, ConnectorState, Counters, Order, Receipt, Sink
@@ -30,10 +32,16 @@ class HttpConnector:
             for delivery in tuple(self._pending):
                 delivery.cancel()
 
+    async def push(self, readings: list[dict[str, Any]], source: str) -> dict[str, Any]:
+        """Take readings that the server has parsed, and say what became of them. Raises as `receive`."""
+        receipt = await self.receive(json.dumps({"readings": readings}).encode(), source)
+        refused = [{"tag": tag, "reason": reason, "message": text} for tag, reason, text in receipt.refused]
+        return {"accepted": receipt.accepted, "refused": refused}
+
     async def receive(self, body: bytes, source: str | None = None) -> Receipt:
         """Take one body; what is counted as accepted is durable.
 
-        `source` is the name of the caller where the wiring gives tags to callers, else the connector's own name.
+        `source` is the name of the caller: it may write the tags of this connector, and those whose authority it is.
         Raises `MessageError` when the whole body is wrong, `ConnectorError` before `run`.
         """
         if self._sink is None:
@@ -41,7 +49,7 @@ class HttpConnector:
                 f"Connector {self.name!r} must be open to receive: it is {self.state}. Try again later."
             )
         try:
-            messages, errors = parse_body(source or self.name, body, self.site)
+            messages, errors = parse_body(source or self.name, body, self.site, self.name)
         except MessageError:
             self.counters.unread += 1
             raise

@@ -38,6 +38,8 @@ class Message:
     t: float
     value: float
     unit: str | None = None
+    via: str = ""
+    """The connector, where `source` is a caller."""
 
 
 def parse_mqtt(source: str, topic: str, payload: bytes, prefix: str = "pollux") -> tuple[Message, ...]:
@@ -52,7 +54,7 @@ def parse_mqtt(source: str, topic: str, payload: bytes, prefix: str = "pollux") 
 
 
 def parse_body(
-    source: str, payload: bytes, site: str | None = None
+    source: str, payload: bytes, site: str | None = None, via: str = ""
 ) -> "tuple[tuple[Message, ...], list[MessageError]]":
     """The messages of one HTTP body, and an error for each reading that is refused.
 
@@ -70,9 +72,9 @@ def parse_body(
                 refuse("malformed", "a reading is an object", reading, 'Write {"tag": ..., "t": ..., "v": ...}.')
             where = _name("site", reading.get("site", site))
             if "values" in reading:
-                messages += _packed(source, where, reading)
+                messages += _packed(source, where, reading, via)
             else:
-                messages.append(_one(source, where, _name("tag", reading.get("tag")), reading))
+                messages.append(_one(source, where, _name("tag", reading.get("tag")), reading, via))
         except MessageError as error:
             errors.append(error)
     return tuple(messages), errors
@@ -120,24 +122,24 @@ def number(key: Literal["t", "v"], value: Any) -> float:
     return result
 
 
-def _one(source: str, site: str, tag: str, body: dict[str, Any]) -> Message:
+def _one(source: str, site: str, tag: str, body: dict[str, Any], via: str = "") -> Message:
     for key in ("t", "v"):
         if key not in body:
             refuse("malformed", f"the key `{key}` is required", body, 'Write {"t": ..., "v": ...}.')
     unit = body.get("unit")
     if unit is not None and (not isinstance(unit, str) or len(unit) > 64):
         refuse("unit", "`unit` is a short text", unit, 'Write e.g. "unit": "m^3/s".')
-    return Message(source, site, tag, number("t", body["t"]), number("v", body["v"]), unit)
+    return Message(source, site, tag, number("t", body["t"]), number("v", body["v"]), unit, via)
 
 
-def _packed(source: str, site: str, body: dict[str, Any]) -> tuple[Message, ...]:
+def _packed(source: str, site: str, body: dict[str, Any], via: str = "") -> tuple[Message, ...]:
     values = body.get("values")
     if not isinstance(values, dict) or "t" not in body:
         refuse("malformed", "a packed message has `t` and `values`", body, 'Write {"t": ..., "values": {"tag": ...}}.')
     if len(values) > MAX_VALUES:
         refuse("oversized", f"a packed message has at most {MAX_VALUES} values", len(values), "Split it.")
     t = number("t", body["t"])
-    return tuple(Message(source, site, _name("tag", tag), t, number("v", v)) for tag, v in values.items())
+    return tuple(Message(source, site, _name("tag", tag), t, number("v", v), None, via) for tag, v in values.items())
 
 
 def _name(key: str, value: Any) -> str:

@@ -73,9 +73,10 @@ def routes(host: Host, auth: Auth, listen: Listen, table: Table = CAPABILITIES) 
         return JSONResponse({"name": who.name, "role": who.role, "kind": who.kind, "version": pollux.__version__})
 
     async def push(request: Request) -> Response:
-        need(identify(request, auth), "operator", "pushing readings")
+        who = identify(request, auth)
+        need(who, "operator", "pushing readings")
         check_json(request.headers)
-        return strict(await host.push(model(Push, parse(await request.body())).readings))
+        return strict(await host.push(model(Push, parse(await request.body())).readings, who.name))
 
     async def spec(request: Request) -> Response:
         identify(request, auth)

@@ -23,6 +23,7 @@ from pollux.runtime.serve.capabilities import CAPABILITIES, Table
 from pollux.runtime.serve.gate import Gate
 from pollux.runtime.serve.mcp_mount import McpMount
 from pollux.runtime.serve.presence import announced
+from pollux.runtime.serve.pushing import push_endpoint
 from pollux.runtime.serve.stream import live_endpoint
 from pollux.runtime.serve.strict import PUSH
 
@@ -52,6 +53,7 @@ def create_app(host: Host, auth: Auth, *, listen: Listen | None = None, table: T
         [
             *routes(host, auth, listen, table),
             WebSocketRoute(f"{API}/live", live_endpoint(host, auth)),
+            WebSocketRoute(f"{API}/push", push_endpoint(host, auth)),
             Route("/mcp", endpoint=mcp),
             Route("/", root, methods=["GET"]),
             Route("/{path:path}", asset, methods=["GET"]),

@@ -12,6 +12,7 @@ from pollux.core.errors import (
     PolluxError,
     StoreError,
 )
+from pollux.runtime.connect.base import ConnectorError
 
 
 class Problem(PolluxError):
@@ -29,6 +30,7 @@ STATUS: tuple[tuple[type[PolluxError], int, str], ...] = (
     (MissingExtraError, 501, "extra"),
     (FencedError, 503, "store.fenced"),
     (StoreError, 503, "store"),
+    (ConnectorError, 503, "connector"),
     (NumericalError, 422, "numerical"),
     (PolluxError, 422, "pollux"),
 )
