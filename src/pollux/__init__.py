@@ -51,9 +51,11 @@ if TYPE_CHECKING:
     from pollux.mirror.update import build_mirror as build_mirror
     from pollux.model.adaptive import Adaptive as Adaptive
     from pollux.model.calibrate import calibrate as calibrate
+    from pollux.model.calibrate_fleet import calibrate_fleet as calibrate_fleet
     from pollux.model.check import check as check
     from pollux.model.compile import compile as compile
     from pollux.model.fit import Fit as Fit
+    from pollux.model.fleetfit import FleetFit as FleetFit
     from pollux.model.linearise import linearise as linearise
     from pollux.model.record import Record as Record
     from pollux.model.rk4 import RK4 as RK4
@@ -109,10 +111,12 @@ _HOMES = {
     "build_mirror": "mirror.update",
     "Adaptive": "model.adaptive",
     "calibrate": "model.calibrate",
+    "calibrate_fleet": "model.calibrate_fleet",
     "check": "model.check",
     "tune": "mirror.tune",
     "compile": "model.compile",
     "Fit": "model.fit",
+    "FleetFit": "model.fleetfit",
     "linearise": "model.linearise",
     "Record": "model.record",
     "RK4": "model.rk4",

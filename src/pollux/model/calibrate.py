@@ -100,7 +100,7 @@ def sensitivities(
     problem = Problem(space.system, method, chosen, states)
     z = np.zeros(len(frame))
     _, J, _ = _rows(default(), problem, z, frame, space.p0, X0, data)
-    theta = np.asarray(frame.value(z))
+    theta = frame.value(z)
     factor, log = natural(theta, frame.slope(z), frame)
     k = len(chosen)
     return J * factor, frame.names, log, np.where(log[k:], frame.scale[k:] / np.where(log[k:], theta[k:], 1.0), 1.0)
@@ -127,7 +127,7 @@ def _rows(
     back: Backend, problem: Problem, z: np.ndarray, frame: Coordinates, p: np.ndarray, X0: np.ndarray, data: Data
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Residuals (N,), their Jacobian in z (N, k), and what the sensors should have read (R, T, ny)."""
-    seen, V = back.one(sensing(problem))(np.asarray(frame.value(z)), p, _squeezed(X0), *data.arrays())
+    seen, V = back.one(sensing(problem))(frame.value(z), p, _squeezed(X0), *data.arrays())
     return rows_of(problem, data, seen, V, frame.slope(z))
 
 

@@ -39,9 +39,9 @@ class Coordinates:
         """Number of unknowns."""
         return len(self.names)
 
-    def value(self, z: Any) -> Any:
-        """theta at z, both (k,); JAX or NumPy."""
-        return to_value(z, self.log, self.centre, self.scale)
+    def value(self, z: np.ndarray) -> np.ndarray:
+        """theta at z, both (k,)."""
+        return np.where(self.log, self.centre * np.exp(np.where(self.log, z, 0.0)), self.centre + self.scale * z)
 
     def slope(self, z: np.ndarray) -> np.ndarray:
         """d theta / d z, (k,)."""
@@ -54,7 +54,7 @@ class Coordinates:
 
 
 def to_value(z: Any, log: Any, centre: Any, scale: Any) -> Any:
-    """theta = c exp(z) or c + s z; safe to differentiate through."""
+    """`Coordinates.value` inside a program; safe to differentiate through."""
     return jnp.where(log, centre * jnp.exp(jnp.where(log, z, 0.0)), centre + scale * z)
 
 

@@ -165,7 +165,7 @@ def summarise(
     trials: tuple[tuple[float, int, FitOutcome], ...],
 ) -> Fit:
     """Statistics of a solved problem: `z` the best coordinates, `residuals` and `J` those of the data there."""
-    theta = np.asarray(frame.value(z))
+    theta = frame.value(z)
     k, p = len(chosen), space.p0
     p[list(chosen)] = theta[:k]
     X = X0.copy()

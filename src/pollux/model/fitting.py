@@ -21,7 +21,7 @@ from pollux.model.backend import Program
 from pollux.model.coordinates import Coordinates, to_value
 from pollux.model.leastsquares import Tolerances, levenberg_marquardt
 from pollux.model.record import Record
-from pollux.model.stream import Origin, Problem, Rows, Sums, rows, sums
+from pollux.model.stream import Origin, Problem, Rows, Sums, rows, scatter, sums
 
 _ROWS = len(Rows._fields)
 _ORIGIN = len(Origin._fields)
@@ -111,10 +111,13 @@ def _solving(problem: Problem, lanes: Lanes) -> Program:
 
         return tuple(levenberg_marquardt(evaluate, z0, low, high, precision, tolerances))
 
-    own, u = lanes.twins, lanes.inputs
-    origin = Origin(base=False, span=False, u=u)
-    table = Rows(*(False,) * _ROWS)._replace(u=u, y=own)
-    return Program("calibrate", (problem, lanes), solve, (True, *(own,) * 9, *origin, *table, False, False, False))
+    own = (lanes.twins,) * 9
+    return Program("calibrate", (problem, lanes), solve, (True, *own, *_data_lanes(lanes), False, False, False))
+
+
+def _data_lanes(lanes: Lanes) -> tuple[bool, ...]:
+    origin = Origin(base=False, span=False, u=lanes.inputs)
+    return (*origin, *Rows(*(False,) * _ROWS)._replace(u=lanes.inputs, y=lanes.twins))
 
 
 @lru_cache(maxsize=128)
@@ -149,6 +152,17 @@ def rows_of(
     for r, part in enumerate(local):
         J[r, ..., k + r * n : k + (r + 1) * n] = part[..., k:]
     return residuals.ravel(), J.reshape(-1, len(slope)) * slope, seen
+
+
+@lru_cache(maxsize=128)
+def scattering(problem: Problem, lanes: Lanes) -> Program:
+    """Program of one twin (theta, p, x0, weight, *data) -> `Scatter`."""
+    stream = scatter(problem)
+
+    def fn(theta, p, x0, weight, *rest):
+        return tuple(stream(*place(problem, theta, p, x0), weight, Origin(*rest[:_ORIGIN]), Rows(*rest[_ORIGIN:])))
+
+    return Program("scatter", (problem, lanes), fn, (*(True,) * 4, *_data_lanes(lanes)))
 
 
 def frame_arrays(c: Coordinates) -> tuple[np.ndarray, ...]:

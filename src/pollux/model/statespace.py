@@ -8,6 +8,7 @@ Everything downstream (integrators, filters, optimisers, guard) works on this fo
 import dataclasses
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import equinox as eqx
@@ -192,7 +193,7 @@ def flatten(twin: Twin) -> StateSpace:
         margins=margins,
         period=type(twin).period,
     )
-    _check_start(system, x0, u0, p0)
+    _check_start(system, tuple(x0), tuple(u0), tuple(p0))
     return StateSpace(system, x, u, y, p, rebuild)
 
 
@@ -333,14 +334,15 @@ def _static_key(leaf: Any) -> Hashable:
     return leaf
 
 
-def _check_start(system: System, x0: np.ndarray, u0: np.ndarray, p0: np.ndarray) -> None:
+@lru_cache(maxsize=1024)  # a calibration or a service flattens the same values again and again
+def _check_start(system: System, x0: tuple[float, ...], u0: tuple[float, ...], p0: tuple[float, ...]) -> None:
     for what, fn in (
         ("dynamics", system.f),
         ("observe", system.h),
         ("goal", system.goal),
         ("margins", system.margins),
     ):
-        value = np.asarray(fn(0.0, jnp.asarray(x0), jnp.asarray(u0), jnp.asarray(p0)))
+        value = np.asarray(fn(0.0, *(jnp.asarray(v, jnp.float64) for v in (x0, u0, p0))))
         if what == "goal" and value.shape != ():
             raise ShapeError(f"`{system.name}.goal` must return a scalar, received shape {value.shape}")
         if not np.all(np.isfinite(value)):

@@ -104,6 +104,45 @@ def rows(problem: Problem) -> Callable[..., tuple[Array, Array]]:
     return run
 
 
+class Scatter(NamedTuple):
+    """Of the residuals r (weighed): squares (ny,), readings that came (ny,), and over neighbours in time that both
+    came, sum r_k r_{k-1} and sum (r_k^2 + r_{k-1}^2) / 2."""
+
+    squares: Any
+    count: Any
+    lagged: Any
+    paired: Any
+
+
+def scatter(problem: Problem) -> Callable[..., Scatter]:
+    """(p, x0, weight, origin, rows) -> `Scatter` over one record, without derivatives."""
+    march, system = march_of(problem.system, problem.method), problem.system
+
+    def run(p: Array, x0: Array, weight: Array, origin: Origin, rows: Rows) -> Scatter:
+        def step(carry: Any, row: Rows) -> tuple[Any, None]:
+            memory, x, u, r0, came0, total = carry
+            leg = Leg(origin.base, row.start, row.end, row.stop, row.fresh, u, p)
+            memory, x, _ = march.advance(memory, x, leg)
+            came = jnp.isfinite(row.y)
+            r = jnp.where(came, (system.h(row.t, x, row.u, p) - row.y) * weight, 0.0)
+            both = came & came0
+            new = Scatter(
+                r * r,
+                came.astype(jnp.float64),
+                jnp.sum(jnp.where(both, r * r0, 0.0)),
+                0.5 * jnp.sum(jnp.where(both, r * r + r0 * r0, 0.0)),
+            )
+            return (memory, x, row.u, r, came, jax.tree.map(jnp.add, total, new)), None
+
+        ny = len(system.y_names)
+        none, zero = jnp.zeros(ny), jnp.zeros(())
+        memory = march.begin(origin.base, origin.span, x0, origin.u, p)
+        start = (memory, x0, origin.u, none, jnp.zeros(ny, bool), Scatter(none, none, zero, zero))
+        return jax.lax.scan(step, start, rows)[0][-1]
+
+    return run
+
+
 def _walk(
     problem: Problem, see: Callable[..., Any], total: Any, p: Array, x0: Array, origin: Origin, rows: Rows
 ) -> tuple[Any, Any]:
