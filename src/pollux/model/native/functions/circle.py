@@ -3,8 +3,8 @@
 Up to 2^30 (2^15 in single precision), three steps of Cody & Waite with pi/2 in three parts: the first fused step is
 exact, because x and n times the first part are both multiples of that part's last place, and their difference is below
 1. Beyond, where some lane needs it, the method of M. Payne & R. Hanek (ACM SIGNUM Newsletter 18, 1983): the 192 bits of
-2/pi that matter for x, times its 53 bits, in integers, lane by lane. A double is at least 2^-62 or so away from every
-multiple of pi/2, so that 75 bits remain.
+2/pi that matter for x, times its 53 bits, in integers, lane by lane. The quotient of a double and pi/2 is at least 2^-62 or
+so away from every integer, so that 64 bits remain.
 """
 
 from pollux.model.native.functions.doubled import Pair, exact_sum
@@ -83,8 +83,9 @@ def _lane(e: Emit, x: str) -> list[str]:
 def exact() -> str:
     """The function that finds one lane's remainder exactly for 2^15 < |x| < inf.
 
-    With |x| = m 2^e the window holds the bits of 2/pi from the weight 2^(1-e) on, so that m times it, modulo 2^192, is
-    |x| 2/pi modulo 4 in units of 2^-190. Its distance from the nearest integer becomes a pair of doubles, times pi/2.
+    With |x| = m 2^e the window is the 192 bits of 2/pi from the weight 2^(1-e) on, so that m times it, modulo 2^192, is
+    |x| 2/pi modulo 4 in units of 2^-190, of which the upper 128 bits are kept. The distance from the nearest integer
+    becomes a pair of doubles, times pi/2.
     """
     attributes = "noinline nounwind willreturn memory(none)"
     return f"""\
@@ -109,32 +110,34 @@ define internal fastcc {{ double, double, i64 }} @pollux_remainder(double %x) {a
   %a0 = call i64 @llvm.fshl.i64(i64 %w0, i64 %w1, i64 %within)
   %a1 = call i64 @llvm.fshl.i64(i64 %w1, i64 %w2, i64 %within)
   %a2 = call i64 @llvm.fshl.i64(i64 %w2, i64 %w3, i64 %within)
-  %b0 = zext i64 %a0 to i192
-  %b1 = zext i64 %a1 to i192
-  %b2 = zext i64 %a2 to i192
-  %c0 = shl i192 %b0, 128
-  %c1 = shl i192 %b1, 64
-  %c01 = or i192 %c0, %c1
-  %window = or i192 %c01, %b2
-  %wide = zext i64 %mantissa to i192
-  %turns = mul i192 %wide, %window
-  %moved = add i192 %turns, {1 << 189}
-  %n192 = lshr i192 %moved, 190
-  %back = shl i192 %n192, 190
-  %rest = sub i192 %turns, %back
-  %below = icmp slt i192 %rest, 0
-  %minus = sub i192 0, %rest
-  %size = select i1 %below, i192 %minus, i192 %rest
-  %zeros = call i192 @llvm.ctlz.i192(i192 %size, i1 false)
-  %left = shl i192 %size, %zeros
-  %high192 = lshr i192 %left, 139
-  %high64 = trunc i192 %high192 to i64
-  %low192 = lshr i192 %left, 86
-  %low64 = trunc i192 %low192 to i64
+  %m = zext i64 %mantissa to i128
+  %b1 = zext i64 %a1 to i128
+  %b2 = zext i64 %a2 to i128
+  %m0 = mul i64 %mantissa, %a0
+  %m1 = mul i128 %m, %b1
+  %m2 = mul i128 %m, %b2
+  %carry = lshr i128 %m2, 64
+  %low128 = add i128 %m1, %carry
+  %top = zext i64 %m0 to i128
+  %top128 = shl i128 %top, 64
+  %turns = add i128 %top128, %low128
+  %moved = add i128 %turns, {1 << 125}
+  %n128 = lshr i128 %moved, 126
+  %back = shl i128 %n128, 126
+  %rest = sub i128 %turns, %back
+  %below = icmp slt i128 %rest, 0
+  %minus = sub i128 0, %rest
+  %size = select i1 %below, i128 %minus, i128 %rest
+  %zeros = call i128 @llvm.ctlz.i128(i128 %size, i1 false)
+  %left = shl i128 %size, %zeros
+  %high128 = lshr i128 %left, 75
+  %high64 = trunc i128 %high128 to i64
+  %low22 = lshr i128 %left, 22
+  %low64 = trunc i128 %low22 to i64
   %low53 = and i64 %low64, {(1 << 53) - 1}
   %high = uitofp i64 %high64 to double
   %low = uitofp i64 %low53 to double
-  %z64 = trunc i192 %zeros to i64
+  %z64 = trunc i128 %zeros to i64
   %e = sub i64 972, %z64
   %ebits = shl i64 %e, 52
   %unit = bitcast i64 %ebits to double
@@ -156,7 +159,7 @@ define internal fastcc {{ double, double, i64 }} @pollux_remainder(double %x) {a
   %lsigned = xor i64 %lbits, %smask
   %rout = bitcast i64 %rsigned to double
   %lout = bitcast i64 %lsigned to double
-  %count = trunc i192 %n192 to i64
+  %count = trunc i128 %n128 to i64
   %negcount = sub i64 0, %count
   %left_of_zero = fcmp olt double %x, 0.0
   %n = select i1 %left_of_zero, i64 %negcount, i64 %count
