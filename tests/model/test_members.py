@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from pollux import NoInput, Normal, Scalar, Signals, Twin, param, var
 from pollux.core.priors import LogNormal
-from pollux.model.members import draw_parameters, draw_state, root_of, widened
+from pollux.model.backend import Program, default
+from pollux.model.members import Widened, draw_parameters, members_program, root_of, widened
+from pollux.model.random import Stream
 from pollux.model.statespace import flatten
 
 N = 20_000
@@ -41,11 +41,8 @@ def space():
 
 
 def parameters(space, wide, n=N, seed=1):
-    return np.asarray(
-        jax.vmap(lambda i: draw_parameters(wide, jnp.asarray(space.p0), wide.widths, seed, 0, i), out_axes=-1)(
-            np.arange(n)
-        )
-    )
+    program = Program("test", wide, lambda p, i: (draw_parameters(wide, p, wide.widths, seed, 0, i),), (False, True))
+    return default().fleet(program)(space.p0, np.arange(n))[0]
 
 
 def test_parameters_follow_their_priors(space):
@@ -79,10 +76,16 @@ def test_states_have_the_mean_and_covariance_of_the_belief():
     half = np.array([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.5, 0.3, 0.0]])
     cov, mean = half @ half.T, np.array([1.0, -1.0, 0.0])
     np.testing.assert_allclose(root_of(cov) @ root_of(cov).T, cov, atol=1e-12)
-    args = (jnp.asarray(mean), jnp.asarray(root_of(cov)), jnp.full(3, -jnp.inf), jnp.array([jnp.inf, jnp.inf, 0.1]))
-    x = np.asarray(jax.vmap(lambda i: draw_state(*args, 3, 1, i), out_axes=-1)(np.arange(N)))
+    low, high = np.full(3, -np.inf), np.array([np.inf, np.inf, 0.1])
+    kernel = default().fleet(
+        members_program(Widened((), (), np.zeros((3, 0))), Stream.LIFE_START, Stream.LIFE_PARAMETERS)
+    )
+
+    def draw(n):
+        return kernel(mean, root_of(cov), low, high, np.zeros(0), np.zeros((3, 0)), np.int64(3), np.arange(n))[0]
+
+    x = draw(N)
     np.testing.assert_allclose(x[1], 2 * x[0] - 3, atol=1e-6)
     np.testing.assert_allclose(np.cov(x[:2]), cov[:2, :2], rtol=0.05)
     assert x[2].max() == 0.1
-    few = np.asarray(jax.vmap(lambda i: draw_state(*args, 3, 1, i), out_axes=-1)(np.arange(5)))
-    np.testing.assert_array_equal(few, x[:, :5])
+    np.testing.assert_array_equal(draw(5), x[:, :5])

@@ -24,7 +24,7 @@ import numpy as np
 from pollux.core.errors import DefinitionError
 from pollux.core.signals import Belief
 from pollux.model.backend import Backend, Kernel, Program, default
-from pollux.model.members import Widened, draw_parameters, draw_state, root_of, widened
+from pollux.model.members import Widened, members_program, root_of, widened
 from pollux.model.random import Stream, normal
 from pollux.model.rk4 import transition
 from pollux.model.statespace import StateSpace, System
@@ -57,7 +57,8 @@ class CompiledCheck:
         middles = start + h * (np.arange(n) + 0.5)
         rows = plan[np.clip(np.searchsorted(edges, middles, side="right") - 1, 0, len(plan) - 1)]
         common = np.int64(seed), np.arange(samples)
-        x, *p = self.draw(belief.mean, root_of(belief.cov), self.params, self.wide.widths, *common)
+        low, high = self.space.bounds("x")
+        x, *p = self.draw(belief.mean, root_of(belief.cov), low, high, self.params, self.wide.widths, *common)
         p = p[0] if p else self.params
         total = np.zeros((len(self.space.system.margin_names), samples))
         for k in range(0, n, BLOCK):
@@ -98,27 +99,13 @@ def build_twin_check(
         wide,
         space.p0 if params is None else np.asarray(params, np.float64),
         space.Q if Q is None else np.asarray(Q, np.float64),
-        engine.fleet(draw_program(wide, bounds)),
+        engine.fleet(members_program(wide, Stream.CHECK_START, Stream.CHECK_PARAMETERS)),
         engine.fleet(check_program(space.system, wide, bounds)),
     )
 
 
 Bounds = tuple[tuple[float, ...], tuple[float, ...]]
 """Lowest and highest value of each state."""
-
-
-@lru_cache(maxsize=64)
-def draw_program(wide: Widened, bounds: Bounds) -> Program:
-    """Per-sample program (mean, root, p, widths, seed, member) -> (x,), or (x, p) where parameters are widened."""
-    low, high = map(jnp.asarray, bounds)
-
-    def fn(mean, root, p, widths, seed, member):
-        x = draw_state(mean, root, low, high, seed, Stream.CHECK_START, member)
-        if not wide.index:
-            return (x,)
-        return x, draw_parameters(wide, p, widths, seed, Stream.CHECK_PARAMETERS, member)
-
-    return Program("twin_check_draw", (wide, bounds), fn, (False,) * 5 + (True,))
 
 
 @lru_cache(maxsize=64)

@@ -12,7 +12,9 @@ Source: Kloeden and Platen, Numerical Solution of Stochastic Differential Equati
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -195,6 +197,15 @@ def resolved(space: StateSpace, step: float) -> int:
     return int(np.clip(np.ceil(step * fastest), 4, 400))
 
 
+def bounded(system: System, low: Array, high: Array) -> Callable[[Any, Any, Array, Array, Array], Array]:
+    """One step (t, h, x, u, p) -> x of a twin that is never asked outside the declared range of its states."""
+
+    def rate(t, x, u, p):
+        return system.f(t, jnp.clip(x, low, high), u, p)
+
+    return rk4(rate, 1) if system.period is None else lambda t, h, x, u, p: rate(t, x, u, p)
+
+
 def forecast_program(system: System, substeps: int, wide: Widened) -> Program:
     """Per-member program of the forecast; results as in `Spread`.
 
@@ -206,11 +217,7 @@ def forecast_program(system: System, substeps: int, wide: Widened) -> Program:
     def fn(begins, times, held, plan, mean, root, p, widths, sd, noise, low, high, seed, member):
         p = draw_parameters(wide, p, widths, seed, Stream.FORECAST_PARAMETERS, member)
 
-        def rate(t, x, u, p):
-            """The model is never asked outside the declared range of its states."""
-            return system.f(t, jnp.clip(x, low, high), u, p)
-
-        advance = rk4(rate, 1) if system.period is None else lambda t, h, x, u, p: rate(t, x, u, p)
+        advance = bounded(system, low, high)
 
         def interval(carry, given):
             k, x, spent, first, worst = carry

@@ -8,6 +8,7 @@ to be called inside a program whose fleet axis is the ensemble; a larger ensembl
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,7 +17,8 @@ from jax import Array
 from jaxtyping import Float
 
 from pollux.core.priors import LogNormal
-from pollux.model.random import normal
+from pollux.model.backend import Program
+from pollux.model.random import Stream, normal
 from pollux.model.statespace import StateSpace
 
 
@@ -60,6 +62,17 @@ def draw_parameters(wide: Widened, p: Array, widths: Any, seed: Any, stream: int
 def draw_state(mean: Array, root: Array, low: Array, high: Array, seed: Any, stream: int, member: Any) -> Array:
     """State (n,) of one member of a belief N(mean, root root'), clipped to its bounds."""
     return jnp.clip(mean + root @ normal(seed, stream, member, 0, mean.shape[0]), low, high)
+
+
+@lru_cache(maxsize=64)
+def members_program(wide: Widened, start: Stream, parameters: Stream) -> Program:
+    """Per-member program (mean, root, low, high, p, widths, seed, member) -> (x,), or (x, p) where some are widened."""
+
+    def fn(mean, root, low, high, p, widths, seed, member):
+        x = draw_state(mean, root, low, high, seed, start, member)
+        return (x, draw_parameters(wide, p, widths, seed, parameters, member)) if wide.index else (x,)
+
+    return Program("members", (wide, start, parameters), fn, (False,) * 7 + (True,))
 
 
 def root_of(cov: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
