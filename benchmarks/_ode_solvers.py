@@ -133,8 +133,9 @@ def _diffrax_of(name: str, solver: type, batch: bool) -> Any:
     problem = PROBLEMS[name]
     system = flatten(problem.twin).system
     no_input = jnp.zeros(0)
-    term = diffrax.ODETerm(lambda t, x, p: system.f(t, x, no_input, p))
-    gains = {"pcoeff": 0.3, "icoeff": 0.4} if problem.stiff else {}
+    f: Any = system.f
+    term = diffrax.ODETerm(lambda t, x, p: f(t, x, no_input, p))
+    gains: dict[str, Any] = {"pcoeff": 0.3, "icoeff": 0.4} if problem.stiff else {}
 
     def one(p: Any, rtol: Any) -> Any:
         run = diffrax.diffeqsolve(

@@ -13,7 +13,6 @@ import casadi as ca
 import jax.numpy as jnp
 import numpy as np
 from scipy.integrate import solve_ivp
-from scipy.sparse import diags
 
 from pollux import Adaptive, Scalar, Signals, Stiff, Twin, flatten, param, var
 from pollux.model.backend import default
@@ -219,5 +218,5 @@ def reference(problem: Problem, p: np.ndarray) -> np.ndarray:
     return exact
 
 
-SPARSITY = diags([np.ones(NODES - 1), np.ones(NODES), np.ones(NODES - 1)], offsets=[-1, 0, 1])
+SPARSITY = np.eye(NODES, k=-1) + np.eye(NODES) + np.eye(NODES, k=1)
 """What SciPy's implicit solvers are told of the heat equation's Jacobian."""
