@@ -41,7 +41,7 @@ def trust(face: TwinFace, state: LiveState, span: Span) -> dict[str, Any]:
     inside = np.abs(nu) <= Z95 * span.predicted_sd
     known = trusted & np.isfinite(nu) & np.isfinite(span.predicted_sd)
     return {
-        "start": number(span.t[0]) if len(span.t) else None,
+        "start": number(span.t[judged][0]) if judged.any() else None,
         "steps": int(judged.sum()),
         "nis": {
             "ratio": number(verdict.ratio),

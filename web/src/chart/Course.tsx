@@ -18,7 +18,7 @@ export function Course({ course }: { course: Trust["nis"]["course"] }) {
   if (first === undefined || last === undefined || n < 3) return null;
   const step = (WIDTH - LEFT) / n;
   const outside = course.ratio.filter((r, k) => r !== null && r > (course.high[k] ?? Infinity)).length;
-  const edge = (side: Num[]) => side.map((v, k) => `${LEFT + (k + 0.5) * step},${y(v ?? 1)}`);
+  const edge = (side: Num[]) => side.flatMap((v, k) => [k, k + 1].map((at) => `${LEFT + at * step},${y(v ?? 1)}`));
   return (
     <figure class="course">
       <figcaption>NIS per reading over time <span class="quiet">{outside} of {n} stretches above their band</span></figcaption>

@@ -1,6 +1,6 @@
 // Whether the estimate can be believed: the filter against its own statement, each sensor, and the data not used.
 import type { Describe, Diagnosis } from "../api/types.ts";
-import { number, percent } from "../format/number.ts";
+import { percent } from "../format/number.ts";
 import { span, stamp } from "../format/time.ts";
 import { Course } from "../chart/Course.tsx";
 import { Card } from "../parts/Card.tsx";
@@ -67,7 +67,7 @@ function Sensors({ d, describe }: { d: Diagnosis; describe: Describe }) {
                     </svg>
                     <b>{trust.health.toFixed(2)}</b>{word && <span class="tag watch">{word}</span>}
                   </td>
-                  <td class="num">{number(now.nis)}</td>
+                  <td class="num">{now.nis === null ? "–" : now.nis.toFixed(2)}</td>
                   <td class="num">{percent(trust.coverage)}</td>
                   <td class="num">{percent(trust.refused)}</td>
                   <td class="num nowrap">{trust.bias === null ? "–" : `${trust.bias.toFixed(2).replace("-", "−")} σ`}</td>
