@@ -33,6 +33,8 @@ from pollux.runtime.connect.broker import EmbeddedBroker
 from pollux.runtime.connect.files import ReplayConnector
 from pollux.runtime.connect.http import HttpConnector
 from pollux.runtime.connect.memory import MemoryConnector
+from pollux.runtime.connect.modbus import Device, ModbusConnector
+from pollux.runtime.connect.modbus_codec import Area, Point
 from pollux.runtime.connect.mqtt import Broker, MqttConnector
 from pollux.runtime.connect.mqtt_link import MqttLink
 from pollux.runtime.connect.mqtt_packets import Version, Will
@@ -615,6 +617,61 @@ class OpcUaRig(Rig):
 BAD_WAITING = 0x80320000
 """OPC UA: BadWaitingForInitialData."""
 
+# -------------------------------------------------------------------------------------------------- Modbus
+
+
+class ModbusRig(Rig):
+    """A server of pymodbus: holding 10 and 11 are "a" as float32, 20 and 21 are "b", 30 is the actuator."""
+
+    name = "modbus"
+    keeps = False  # what changes between two polls is not seen
+    queues = False
+    stamps = False
+    bound = 2
+    flood = 50
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        pytest.importorskip("pymodbus")
+        self.port = free_port()
+        await self.up()
+        stack.push_async_callback(self.down)
+        self.proxy = await stack.enter_async_context(FaultProxy(self.port))
+        points = {"a": Point(Area.HOLDING, 10, "float32"), "b": Point(Area.HOLDING, 20, "float32")}
+        actuators = {"P1": Point(Area.HOLDING, 30, "int16", scale=0.1)}
+        device = Device("127.0.0.1", self.proxy.port, points, actuators, period=0.01, timeout=0.4)
+        self.connector = ModbusConnector("plant", device, SITE, self.clock)
+
+    async def up(self) -> None:
+        from pymodbus.server import ModbusTcpServer
+        from pymodbus.simulator import DataType as Kind
+        from pymodbus.simulator import SimData, SimDevice
+
+        def memory(kind):
+            return [SimData(0, values=[False] * 64 if kind is Kind.BITS else [0] * 100, datatype=kind)]
+
+        blocks = (memory(Kind.BITS), memory(Kind.BITS), memory(Kind.REGISTERS), memory(Kind.REGISTERS))
+        self.server = ModbusTcpServer(SimDevice(1, blocks), address=("127.0.0.1", self.port))
+        await self.write(10, float("nan"))
+        await self.server.serve_forever(background=True)
+
+    async def down(self) -> None:
+        await self.server.shutdown()
+
+    async def write(self, address: int, value: float) -> None:
+        from pymodbus.client.mixin import ModbusClientMixin as Mixin
+
+        await self.server.async_setValues(1, 16, address, Mixin.convert_to_registers(value, Mixin.DATATYPE.FLOAT32))
+
+    async def send(self, *values: int) -> None:
+        for value in values:
+            await self.write(10, float(value))
+            await asyncio.sleep(0)
+
+    async def send_rubbish(self) -> str:
+        await self.write(20, float("inf"))
+        return "nonfinite"
+
+
 RIGS: tuple[type[Rig], ...] = (
-    EmbeddedRig, MosquittoRig, Mqtt5Rig, SparkplugRig, OpcUaRig, HttpRig, WebSocketRig, MemoryRig, ReplayRig,
+    EmbeddedRig, MosquittoRig, Mqtt5Rig, SparkplugRig, OpcUaRig, ModbusRig, HttpRig, WebSocketRig, MemoryRig, ReplayRig,
 )  # fmt: skip

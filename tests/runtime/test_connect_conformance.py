@@ -29,8 +29,9 @@ def play(kind, folder, scenario):
 
 async def said(rig: Rig, sink: Basket, *values: int) -> None:
     """Say values and wait until they have been delivered."""
-    await rig.send(*values)
-    await until(lambda: set(values) <= set(sink.values))
+    for part in [values] if rig.queues else [(value,) for value in values]:  # what is polled is seen one by one
+        await rig.send(*part)
+        await until(lambda part=part: set(part) <= set(sink.values))
 
 
 @rigs()

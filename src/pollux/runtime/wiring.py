@@ -23,7 +23,7 @@ from pollux.core.units import parse
 from pollux.runtime.tables import NAME, Table, closest, read_toml
 
 FILE = "pollux.toml"
-KINDS = ("mqtt", "sparkplug", "opcua", "http", "replay", "memory")
+KINDS = ("mqtt", "sparkplug", "opcua", "modbus", "http", "replay", "memory")
 FREE_TABLES = ("policy", "mirror", "detect", "forecast", "plan", "live")
 TEXT, NUMBER = (str,), (int, float)
 TLS = {"ca": TEXT, "certificate": TEXT, "key": TEXT, "key_password_env": TEXT}
@@ -40,6 +40,9 @@ SETTINGS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
         "url": TEXT, "nodes": (dict,), "actuators": (dict,), "site": TEXT, "period": NUMBER, "queue": (int,),
         "user": TEXT, "password_env": TEXT, "certificate": TEXT, "key": TEXT, "key_password_env": TEXT,
         "server_certificate": TEXT,
+    },
+    "modbus": {
+        "url": TEXT, "unit": (int,), "period": NUMBER, "site": TEXT, "registers": (dict,), "actuators": (dict,), **TLS,
     },
     "http": {"site": TEXT},
     "memory": {},

@@ -217,6 +217,35 @@ def _positive(place: Place, key: str, default: float) -> float:
     return value
 
 
+def _modbus(place: Place) -> Connector:
+    from pollux.runtime.connect.modbus import Device, ModbusConnector
+    from pollux.runtime.connect.modbus_points import read_points
+
+    s, where = place.wiring.settings, place.where
+    secure = str(s.get("url", "")).startswith("modbuss:")
+    scheme = "modbuss" if secure else "modbus"
+    url = urlsplit(_url(place, scheme, "modbuss://host:802" if secure else "modbus://host:502"))
+    unit = s.get("unit", 1)
+    if not 0 <= unit <= 255:
+        raise WiringError(f"{where}: `unit` is between 0 and 255: got {unit}. Correct it.")
+    points = read_points(f"{where}: `registers`", s.get("registers", {}))
+    if not points:
+        raise WiringError(f"{where} needs `registers`: a table of tag = {{ address = 40 }}. Add it.")
+    device = Device(
+        url.hostname or "",
+        url.port or (802 if secure else 502),
+        points,
+        read_points(f"{where}: `actuators`", s.get("actuators", {})),
+        unit,
+        _positive(place, "period", 1.0),
+        tls=tls_context(where, s, place.folder) if secure else None,
+    )
+    wrong = [name for name, point in device.actuators.items() if point.area not in ("holding", "coil")]
+    if wrong:
+        raise WiringError(f"{where}: an actuator is a `holding` register or a `coil`: {wrong[0]!r} is not. Correct it.")
+    return ModbusConnector(place.wiring.name, device, place.site("a Modbus connector"), place.clock)
+
+
 def _http(place: Place) -> Connector:
     from pollux.runtime.connect.http import HttpConnector
 
@@ -268,6 +297,7 @@ MAKERS: Mapping[str, Callable[[Place], Connector]] = {
     "mqtt": _mqtt,
     "sparkplug": _sparkplug,
     "opcua": _opcua,
+    "modbus": _modbus,
     "http": _http,
     "memory": _memory,
     "replay": _replay,
