@@ -320,6 +320,21 @@ def test_queries_have_the_shapes_of_the_contract(client):
     assert get(client, "proposals") == {"proposals": []}
 
 
+def test_the_fleet_is_asked_for_by_page(client):
+    def twins(**params):
+        return client.get("/api/v1/twins", headers=bearer("viewer"), params=params)
+
+    page = twins(q="TANK good", sort="-health", offset=0, limit=50).json()
+    assert ([c["name"] for c in page["twins"]], page["matched"], page["total"]) == (["tank"], 1, 1)
+    assert page["figures"] == ["h", "T"]
+    assert twins(offset=1).json()["twins"] == []
+    assert twins(q="nothing of the kind").json()["matched"] == 0
+    assert twins(status="act").json()["counts"] == {"act": 0, "watch": 0, "good": 1}
+    for wrong in ({"sort": "colour"}, {"status": "fine"}, {"limit": 0}, {"limit": 10**6}, {"offset": -1}):
+        assert twins(**wrong).status_code == 422, wrong
+    assert "data_age" in twins(sort="colour").json()["error"]["message"]
+
+
 def test_what_if_compares_with_the_same_samples(client):
     both = post(client, "what_if", values={"q_in": 0.0}, hours=2.0)
     acting, idle = both["acting"]["states"]["h"][1], both["not_acting"]["states"]["h"][1]
