@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pollux.intervene.explain import Explanation as Explanation
     from pollux.intervene.explain import explain as explain
     from pollux.intervene.forecast import build_forecaster as build_forecaster
+    from pollux.intervene.life import build_life as build_life
     from pollux.intervene.mpc import build_mpc as build_mpc
     from pollux.intervene.mpc_options import InteriorPoint as InteriorPoint
     from pollux.intervene.mpc_options import MpcOptions as MpcOptions
@@ -41,8 +42,14 @@ if TYPE_CHECKING:
     from pollux.mirror.assimilate import assimilate as assimilate
     from pollux.mirror.cubature import Cubature as Cubature
     from pollux.mirror.ekf import Ekf as Ekf
+    from pollux.mirror.enkf import Enkf as Enkf
+    from pollux.mirror.etkf import Etkf as Etkf
     from pollux.mirror.fleet import build_fleet as build_fleet
+    from pollux.mirror.inflation import AdaptiveInflation as AdaptiveInflation
     from pollux.mirror.iterated_ekf import IteratedEkf as IteratedEkf
+    from pollux.mirror.letkf import Letkf as Letkf
+    from pollux.mirror.localise import Localisation as Localisation
+    from pollux.mirror.localise import localisation as localisation
     from pollux.mirror.square_root_ekf import SquareRootEkf as SquareRootEkf
     from pollux.mirror.square_root_ukf import SquareRootUkf as SquareRootUkf
     from pollux.mirror.tune import Noise as Noise
@@ -91,6 +98,7 @@ _HOMES = {
     "assimilate": "mirror.assimilate",
     "build_detector": "intervene.detect",
     "build_forecaster": "intervene.forecast",
+    "build_life": "intervene.life",
     "Riccati": "intervene.mpc_options",
     "InteriorPoint": "intervene.mpc_options",
     "build_planner": "intervene.decide",
@@ -103,6 +111,12 @@ _HOMES = {
     "MpcOptions": "intervene.mpc_options",
     "Cubature": "mirror.cubature",
     "Ekf": "mirror.ekf",
+    "Etkf": "mirror.etkf",
+    "Letkf": "mirror.letkf",
+    "Enkf": "mirror.enkf",
+    "AdaptiveInflation": "mirror.inflation",
+    "localisation": "mirror.localise",
+    "Localisation": "mirror.localise",
     "IteratedEkf": "mirror.iterated_ekf",
     "SquareRootEkf": "mirror.square_root_ekf",
     "SquareRootUkf": "mirror.square_root_ukf",

@@ -4,11 +4,12 @@ Notation: ensemble E (N, n), mean x, scaled anomalies in a basis without the mea
 the columns of B (N, N - 1) are orthonormal and orthogonal to the vector of ones, so that P = A' A and nothing that is
 done to A moves the mean. Y and S = R^-1/2 Y' are the same of the predicted readings.
 
-    nis = nu' (Y' Y + R)^-1 nu = e' (e - S' w),  w = (I + S S')^-1 S e,  e = R^-1/2 nu
+    nis = nu' (Y' Y + R)^-1 nu = e' (e - S' w),  w = (I + S S')^-1 S e = S (I + S' S)^-1 e,  e = R^-1/2 nu
     log det (Y' Y + R) = log det R + log det (I + S S')
 
-Source: Evensen (2009), Data Assimilation: The Ensemble Kalman Filter, ch. 9; Sakov and Oke (2008), Implications of the
-form of the ensemble transformation in the ensemble square root filters, Mon. Wea. Rev. 136 (keeping the mean).
+Sources: Evensen (2009), Data Assimilation: The Ensemble Kalman Filter, ch. 9; Sakov and Oke (2008), Implications of
+the form of the ensemble transformation in the ensemble square root filters, Mon. Wea. Rev. 136 (keeping the mean);
+Andrews (1968), A square root formulation of the Kalman covariance equations, AIAA J. 6.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.linalg import solve_triangular
+from jax.scipy.linalg import cho_solve, solve_triangular
 
 from pollux.core.errors import InputError
 from pollux.model.gaussian import gated
@@ -37,7 +38,7 @@ class Members(NamedTuple):
 
     E: Array
     inflation: Array
-    count: Array
+    taken: Array
     seed: Array
 
 
@@ -79,35 +80,34 @@ def helmert(members: int) -> np.ndarray:
     return B / np.linalg.norm(B, axis=0)
 
 
-def draws(seed: Array, stream: Stream, count: Array, members: int, size: int) -> Array:
+def draws(seed: Array, stream: Stream, taken: Array, members: int, size: int) -> Array:
     """N(0, 1) numbers (members, size) of one step: what one member draws does not depend on how many there are."""
-    step, seed = count.astype(jnp.uint32), seed.astype(jnp.uint64)
+    step, seed = taken.astype(jnp.uint32), seed.astype(jnp.uint64)
     return jax.vmap(lambda i: normal(seed, stream, i, step, size))(jnp.arange(members, dtype=jnp.uint32))
 
 
 def forecasting(system: System, substeps: int, low: Any, high: Any) -> Callable[..., Array]:
-    """(t, dt, E, u, p, Q, seed, count) -> members at t + dt: each flows, is shaken by its own noise, and is clipped."""
+    """(t, dt, E, u, p, Q, seed, taken) -> members at t + dt: each flows, is shaken by its own noise, and is clipped."""
     flow = transition(system, substeps)
-    clip = clipping(low, high)
+    free = unbounded(low, high)
 
-    def forecast(t, dt, E, u, p, Q, seed, count):
+    def forecast(t, dt, E, u, p, Q, seed, taken):
         moved = jax.vmap(lambda x: flow(t, dt, x, u, p))(E)
         if system.period is not None:
             moved = jnp.where(dt > 0, moved, E)
 
         def shaken(moved):
-            return moved + jnp.sqrt(dt * Q) * draws(seed, Stream.MIRROR_NOISE, count, *E.shape)
+            return moved + jnp.sqrt(dt * Q) * draws(seed, Stream.MIRROR_NOISE, taken, *E.shape)
 
-        return clip(jax.lax.cond(jnp.any(Q > 0), shaken, lambda moved: moved, moved))
+        moved = jax.lax.cond(jnp.any(Q > 0), shaken, lambda moved: moved, moved)
+        return moved if free else jnp.clip(moved, low, high)
 
     return forecast
 
 
-def clipping(low: Any, high: Any) -> Callable[[Array], Array]:
-    """x -> x within its bounds; nothing at all where there are none."""
-    if np.isinf(low).all() and np.isinf(high).all():
-        return lambda x: x
-    return lambda x: jnp.clip(x, low, high)
+def unbounded(low: Any, high: Any) -> bool:
+    """Whether no state has a bound."""
+    return bool(np.isinf(low).all() and np.isinf(high).all())
 
 
 def predicted(E: Array, Z: Array, y: Array, use: Array, gate: Any, R: Array) -> Predicted:
@@ -123,26 +123,61 @@ def predicted(E: Array, Z: Array, y: Array, use: Array, gate: Any, R: Array) -> 
     return Predicted(x, A, y_hat, Y, nu, S_diag, used, Y * weight, jnp.where(used > 0, nu, 0.0) * weight)
 
 
-def rebuilt(x: Array, A: Array, inflation: Any = 1.0) -> Array:
-    """Members with mean x and covariance inflation^2 A' A."""
+def rebuilt(x: Array, A: Array, inflation: Any, low: Any, high: Any) -> tuple[Array, Array, Array]:
+    """(E, x, P): members of mean x and covariance P = inflation^2 A' A, or what their bounds make of them."""
     N = len(A) + 1
-    return x + (inflation * np.sqrt(N - 1)) * (helmert(N) @ A)
+    A = inflation * A
+    E = x + np.sqrt(N - 1) * (helmert(N) @ A)
+    if unbounded(low, high):
+        return E, x, A.T @ A
+    E = jnp.clip(E, low, high)
+    x = jnp.mean(E, axis=0)
+    return E, x, (E - x).T @ (E - x) / (N - 1)
 
 
 def evidence(f: Predicted, R: Array) -> tuple[Array, Array, Array, Array]:
-    """(L, w, nis, log det S): L L' = I + S S', w = (I + S S')^-1 S e, the mean's move in the basis."""
-    L = jax.lax.linalg.cholesky(jnp.eye(len(f.S)) + f.S @ f.S.T, symmetrize_input=False)
-    half = solve_triangular(L, f.S @ f.e, lower=True)
+    """(L, w, nis, log det S): the mean moves by A' w; L L' is I + S S' or I + S' S, whichever is smaller."""
+    few = _few_members(f.S)
+    L = jax.lax.linalg.cholesky(_gram(f.S, few), symmetrize_input=False)
+    half = solve_triangular(L, f.S @ f.e if few else f.e, lower=True)
     w = solve_triangular(L, half, lower=True, trans=1)
-    nis = f.e @ f.e - half @ half
+    nis = f.e @ f.e - half @ half if few else half @ half
     logdet = jnp.sum(jnp.where(f.used > 0, jnp.log(R), 0.0)) + 2 * jnp.sum(jnp.log(jnp.diag(L)))
-    return L, w, nis, logdet
+    return L, w if few else f.S @ w, nis, logdet
 
 
-def covariance(E: Array) -> Array:
-    """Sample covariance (n, n)."""
-    D = E - jnp.mean(E, axis=0)
-    return D.T @ D / (len(E) - 1)
+def any_root(f: Predicted, L: Array) -> Array:
+    """T A with T' T = (I + S S')^-1: L^-1 A, or Andrews' A - S (I + L')^-1 L^-1 S' A."""
+    if _few_members(f.S):
+        return solve_triangular(L, f.A, lower=True)
+    inner = solve_triangular(L, f.S.T @ f.A, lower=True)
+    return f.A - f.S @ solve_triangular(L + jnp.eye(len(L)), inner, lower=True, trans=1)
+
+
+def symmetric_root(f: Predicted) -> Array:
+    """(I + S S')^-1/2 A, by eigenvalues of the smaller of S S' and S' S."""
+    few = _few_members(f.S)
+    values, V = jnp.linalg.eigh(_gram(f.S, few), symmetrize_input=False)
+    if few:
+        return V @ ((V.T @ f.A) / jnp.sqrt(values)[:, None])
+    # (v^-1/2 - 1) / (v - 1) without the difference, v >= 1 but for rounding
+    bend = -1 / (jnp.sqrt(values) * (1 + jnp.sqrt(values)))
+    return f.A + f.S @ (V @ (bend[:, None] * (V.T @ (f.S.T @ f.A))))
+
+
+def gained(f: Predicted, L: Array, D: Array) -> Array:
+    """D (I + S' S)^-1 S' A: what members with the normalised innovations D (N - 1, ny) move by."""
+    if _few_members(f.S):
+        return D @ (f.S.T @ cho_solve((L, True), f.A))
+    return D @ cho_solve((L, True), f.S.T @ f.A)
+
+
+def _few_members(S: Array) -> bool:
+    return S.shape[0] <= S.shape[1]
+
+
+def _gram(S: Array, few: bool) -> Array:
+    return jnp.eye(min(S.shape)) + (S @ S.T if few else S.T @ S)
 
 
 @lru_cache(maxsize=64)

@@ -2,7 +2,7 @@
 
 With L L' = I + S S' (`pollux.mirror.ensemble`), w = (I + S S')^-1 S e and a rotation U of the space without the mean,
 
-    x = x- + A' w,     A = U L^-1 A-          (any root of (I + S S')^-1 gives the same P = A' A)
+    x = x- + A' w,     A = U L^-1 A-          (any T with T' T = (I + S S')^-1 in the place of L^-1 gives the same P)
 
 U is uniform over all rotations (the Q of a Gaussian matrix, Stewart 1980), so which root it multiplies makes no
 difference to the law of the ensemble, and the cheapest one, L^-1, serves. Without a rotation the symmetric root is
@@ -18,19 +18,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.linalg import solve_triangular
 
 from pollux.mirror.ensemble import (
     Members,
+    any_root,
     begin,
     check_members,
-    clipping,
-    covariance,
     draws,
     evidence,
     forecasting,
     predicted,
     rebuilt,
+    symmetric_root,
 )
 from pollux.mirror.inflation import Inflation, first, inflated
 from pollux.mirror.method import CarryFn
@@ -43,7 +42,7 @@ class Etkf:
     """Ensemble transform Kalman filter of `members` members; deterministic but for the rotation.
 
     `inflation` multiplies the anomalies after an update: a factor, or `AdaptiveInflation()`. `seed` counts for nothing
-    when kernels are cached, so that another seed compiles nothing.
+    when kernels are cached, so that another seed compiles nothing. A rotation costs (members)^3 operations.
     """
 
     members: int
@@ -60,33 +59,27 @@ class Etkf:
 
     def carry(self, system: System, substeps: int, low: Any, high: Any) -> CarryFn:
         """One twin's step; see `pollux.mirror.method`."""
-        forecast, clip = forecasting(system, substeps, low, high), clipping(low, high)
+        forecast = forecasting(system, substeps, low, high)
 
         def carry(t, dt, state: Members, u, v, y, use, gate, p, Q, R):
-            E, factor, count, seed = state
-            E = forecast(t, dt, E, u, p, Q, seed, count)
+            E, factor, taken, seed = state
+            E = forecast(t, dt, E, u, p, Q, seed, taken)
             f = predicted(E, jax.vmap(lambda x: system.h(t + dt, x, v, p))(E), y, use, gate, R)
             L, w, nis, logdet = evidence(f, R)
             now, factor = inflated(self.inflation, factor, f)
-            A = solve_triangular(L, f.A, lower=True)
             if self.rotate:
-                A = jnp.where(jnp.any(f.used > 0), rotation(seed, count, len(A)) @ A, f.A)
+                turned = rotation(seed, taken, len(f.A)) @ any_root(f, L)
+                A = jnp.where(jnp.any(f.used > 0), turned, f.A)
             else:
-                A = _symmetric(f.S) @ f.A
-            E = clip(rebuilt(f.x + f.A.T @ w, A, now))
-            out = jnp.mean(E, axis=0), covariance(E), f.y_hat, f.nu, f.S_diag, f.used, nis, logdet
-            return Members(E, factor, count + 1, seed), out
+                A = symmetric_root(f)
+            E, x, P = rebuilt(f.x + f.A.T @ w, A, now, low, high)
+            out = x, P, f.y_hat, f.nu, f.S_diag, f.used, nis, logdet
+            return Members(E, factor, taken + 1, seed), out
 
         return carry
 
 
-def rotation(seed: Array, count: Array, size: int) -> Array:
+def rotation(seed: Array, taken: Array, size: int) -> Array:
     """A uniform random orthogonal matrix: the Q of a Gaussian matrix whose R has a positive diagonal."""
-    Q, R = jnp.linalg.qr(draws(seed, Stream.MIRROR_ROTATION, count, size, size))
+    Q, R = jnp.linalg.qr(draws(seed, Stream.MIRROR_ROTATION, taken, 1, size * size).reshape(size, size))
     return Q * jnp.sign(jnp.diag(R))
-
-
-def _symmetric(S: Array) -> Array:
-    """(I + S S')^-1/2."""
-    values, V = jnp.linalg.eigh(jnp.eye(len(S)) + S @ S.T)
-    return (V / jnp.sqrt(values)) @ V.T

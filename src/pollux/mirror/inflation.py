@@ -23,7 +23,7 @@ from pollux.mirror.ensemble import Predicted
 
 @dataclass(frozen=True)
 class AdaptiveInflation:
-    """Learn the inflation factor. `sd` is how much rho may move from one update to the next; `low` and `high` bound it."""
+    """Learn the inflation factor. `sd` is how far rho may move in one update; `low` and `high` bound the factor."""
 
     start: float = 1.0
     sd: float = 0.04

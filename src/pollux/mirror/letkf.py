@@ -1,0 +1,94 @@
+"""The local ensemble transform Kalman filter: every state is updated by the sensors near it.
+
+For state i with weights rho_i of the sensors (`pollux.mirror.localise`), which multiply R^-1,
+
+    C_i = I + S diag(rho_i) S',   x_i = x_i- + a_i' C_i^-1 S diag(rho_i) e,   a_i = C_i^-1/2 a_i-
+
+where a_i is column i of the anomalies A. The symmetric root changes smoothly from state to state. All C_i are one
+matrix product, and C_i^-1/2 is needed for one vector only. Afterwards all anomalies are rotated together, if at all.
+nis and log det S are those of the ensemble without localisation, so that they are comparable with its innovations.
+
+Source: Hunt, Kostelich and Szunyogh (2007), Efficient data assimilation for spatiotemporal chaos: a local ensemble
+transform Kalman filter, Physica D 230.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from pollux.core.errors import InputError
+from pollux.mirror.ensemble import (
+    Members,
+    begin,
+    check_members,
+    evidence,
+    forecasting,
+    predicted,
+    rebuilt,
+)
+from pollux.mirror.etkf import rotation
+from pollux.mirror.inflation import Inflation, first, inflated
+from pollux.mirror.localise import Localisation
+from pollux.mirror.method import CarryFn
+from pollux.model.statespace import System
+from pollux.model.symroot import inverse_root, spd_inverse
+
+
+@dataclass(frozen=True)
+class Letkf:
+    """Local ensemble transform Kalman filter; `local` is made by `localisation(places of states, of sensors, radius)`.
+
+    Other arguments as in `Etkf`. For many states and few members.
+    """
+
+    members: int
+    local: Localisation
+    inflation: Inflation = 1.0
+    rotate: bool = True
+    seed: int = field(default=0, compare=False)
+
+    def __post_init__(self):
+        check_members(self.members, self.seed)
+
+    def start(self, x0: Any, P0: Any) -> Members:
+        """Members drawn from N(x0, P0)."""
+        return begin(self.members, self.seed, first(self.inflation), x0, P0)
+
+    def carry(self, system: System, substeps: int, low: Any, high: Any) -> CarryFn:
+        """One twin's step; see `pollux.mirror.method`. Raises `InputError` when `local` is of another size."""
+        sizes = len(system.x_names), len(system.y_names)
+        if self.local.shape != sizes:
+            raise InputError(
+                f"`{system.name}` has {sizes[0]} states (tracked parameters included) and {sizes[1]} sensors, "
+                f"`local` has weights of shape {self.local.shape}; give `localisation` one place for each"
+            )
+        rho = jnp.asarray(self.local.weights.T)
+        forecast = forecasting(system, substeps, low, high)
+
+        def carry(t, dt, state: Members, u, v, y, use, gate, p, Q, R):
+            E, factor, taken, seed = state
+            E = forecast(t, dt, E, u, p, Q, seed, taken)
+            f = predicted(E, jax.vmap(lambda x: system.h(t + dt, x, v, p))(E), y, use, gate, R)
+            _, _, nis, logdet = evidence(f, R)
+            now, factor = inflated(self.inflation, factor, f)
+            move, A = _local(f.A, f.S, f.e, rho)
+            if self.rotate:
+                A = jnp.where(jnp.any(f.used > 0), rotation(seed, taken, len(A)) @ A, A)
+            E, x, P = rebuilt(f.x + move, A, now, low, high)
+            out = x, P, f.y_hat, f.nu, f.S_diag, f.used, nis, logdet
+            return Members(E, factor, taken + 1, seed), out
+
+        return carry
+
+
+def _local(A: Array, S: Array, e: Array, rho: Array) -> tuple[Array, Array]:
+    """(move of the mean (n,), anomalies (N - 1, n)) for A (N - 1, n), S (N - 1, ny), e (ny,) and rho (ny, n)."""
+    k, ny = S.shape
+    C = ((S[:, None] * S[None]).reshape(k * k, ny) @ rho).reshape(k, k, -1) + jnp.eye(k)[:, :, None]
+    b = (S * e) @ rho
+    C_inv = spd_inverse(C)
+    w = jnp.sum(C_inv * b[None], axis=1)
+    return jnp.sum(A * w, axis=0), inverse_root(C, C_inv, A)
