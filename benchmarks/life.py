@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from progpy.models import BatteryCircuit
 from progpy.predictors import MonteCarlo
+from progpy.uncertain_data import ScalarData
 from scipy import stats
 
 from benchmarks import _battery
@@ -116,9 +117,13 @@ def _loading(model: BatteryCircuit) -> Callable[..., Any]:
 def _progpy(samples: int, noise: float = _battery.NOISE) -> np.ndarray:
     """Times of event by the predictor; nothing is saved on the way that need not be."""
     model = _model(noise)
-    first = model.initialize(_loading(model)(0.0))
     result = MonteCarlo(model).predict(
-        first, _loading(model), n_samples=samples, dt=_battery.DT, horizon=_battery.HORIZON, save_freq=_battery.HORIZON
+        ScalarData(model.initialize(_loading(model)(0.0))),
+        _loading(model),
+        n_samples=samples,
+        dt=_battery.DT,
+        horizon=_battery.HORIZON,
+        save_freq=_battery.HORIZON,
     )
     return np.array([float(s["EOD"]) for s in result.time_of_event])
 
@@ -155,7 +160,7 @@ def _same(a: np.ndarray, b: np.ndarray) -> float:
     enough = table.sum(axis=0) >= 10 * table.sum() / min(len(a), len(b))
     pooled = np.concatenate([table[:, enough], table[:, ~enough].sum(axis=1, keepdims=True)], axis=1)
     pooled = pooled[:, pooled.sum(axis=0) > 0]
-    return float(stats.chi2_contingency(pooled).pvalue)
+    return float(stats.chi2_contingency(pooled)[1])  # pyright: ignore[reportArgumentType]
 
 
 def _best(fn: Callable[[], Any], repeats: int) -> tuple[np.ndarray, Any]:
