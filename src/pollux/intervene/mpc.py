@@ -9,15 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pollux.core.errors import DefinitionError
 from pollux.core.twin import Twin
 from pollux.intervene.mpc_options import InteriorPoint, MpcOptions, Outcome, Plan, Riccati, Weight
+from pollux.intervene.mpc_pack import Given as Start
+from pollux.intervene.mpc_pack import Packing, packing
 from pollux.intervene.mpc_problem import Shape, Values, inputs
 from pollux.intervene.mpc_sqp import DIVERGED, LIMIT, OPTIMAL, STALLED, sqp
 from pollux.intervene.mpc_stagewise import stagewise
-from pollux.model.backend import Backend, Kernel, Program, default
+from pollux.model.backend import Backend, Kernel, Program, Xla, default
 from pollux.model.statespace import StateSpace, System, flatten
 
 _OUTCOMES = {
@@ -26,6 +29,8 @@ _OUTCOMES = {
     LIMIT: Outcome.LIMIT,
     DIVERGED: Outcome.DIVERGED,
 }
+_NOWHERE = -1e30
+"""A floor that nothing reaches."""
 Given = Mapping[str, float | np.ndarray]
 """Signal name -> one value, or one for each step of the horizon."""
 
@@ -39,7 +44,9 @@ class Mpc:
     shape: Shape
     solver: InteriorPoint | Riccati
     kernel: Kernel = field(repr=False)
-    defaults: Values = field(repr=False)
+    packing: Packing = field(repr=False)
+    times: np.ndarray = field(repr=False)
+    """Beginnings of the intervals, from the time of a solve."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -74,56 +81,54 @@ class Mpc:
         narrower (low, high) of decided inputs. `iterations` replaces the bound of the
         options; 0 only judges the warm start. Never raises for numerical reasons: see `Plan.outcome`.
         """
-        o, N = self.options, self.options.steps
-        most: int = o.iterations if iterations is None else iterations
-        x, before = np.asarray(x, float), np.asarray(before, float)
-        series = np.repeat(before[None], N, axis=0)
+        o, pack, space = self.options, self.packing, self.space
+        flat = pack.template.copy()
+        flat[pack.at["t"]] = t
+        for name, value in (("x", x), ("before", before), ("p", p)):
+            if value is not None:
+                pack.put(flat, name, value)
+        series = pack.view(flat, "held")
+        series[:] = before
         for name, value in (held or {}).items():
-            series[:, self.space.index("u", name)] = value
+            series[:, space.index("u", name)] = value
         low, high = self._limits(limits or {})
-        v = self.defaults._replace(
-            t=np.float64(t),
-            x=x,
-            before=before,
-            p=self.defaults.p if p is None else np.asarray(p, float),
-            held=series,
-            low=low,
-            high=high,
-            reference=self._references(references or {}),
-            floor=np.array([(floor or {}).get(self.space.x[i].name, -1e30) for i in self.shape.floored]),
-        )
-        at = list(self.shape.controls)
-        start = series[:, at] if warm is None else np.asarray(warm, float)[:, at]
-        w = np.clip((start - low) / (high - low), 0.0, 1.0)
-        u, states, rows, y, reduced, numbers = self.kernel(*v, w, np.int64(most), np.float64(o.tolerance))
-        cost, penalty, kkt, promised, passes, status = numbers
+        flat[pack.at["low"]], flat[pack.at["high"]] = low, high
+        self._set_points(pack.view(flat, "reference"), references or {})
+        if floor:
+            pack.put(flat, "floor", [floor.get(name, _NOWHERE) for name in o.floor])
+        pack.put(flat, "start", series if warm is None else warm)
+        flat[pack.at["iterations"]] = o.iterations if iterations is None else iterations
+        flat[pack.at["tolerance"]] = o.tolerance
+        u, states, rows, y, reduced, numbers = self.kernel(flat)
+        cost, penalty, kkt, promised, passes, status = numbers.tolist()
         return Plan(
             t=float(t),
-            times=t + o.step * np.arange(N),
+            times=t + self.times,
             inputs=u,
             states=states,
             margins=rows,
-            multipliers=y[: rows.size].reshape(rows.shape),
+            multipliers=y,
             reduced=reduced / (high - low),
-            cost=float(cost),
-            penalty=float(penalty),
-            kkt=float(kkt),
-            promised=float(promised),
+            cost=cost,
+            penalty=penalty,
+            kkt=kkt,
+            promised=promised,
             iterations=int(passes),
             outcome=_OUTCOMES[int(status)],
         )
 
-    def _references(self, given: Given) -> np.ndarray:
-        out = np.zeros((self.options.steps, len(self.shape.referenced)))
+    def _set_points(self, out: np.ndarray, given: Given) -> None:
         for column, i in enumerate(self.shape.referenced):
             name = self.space.x[i].name
             if name not in given:
                 raise DefinitionError(f"A set-point is needed for each state with a weight; {name!r} has none")
             out[:, column] = given[name]
-        return out
 
     def _limits(self, given: Mapping[str, tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
-        low, high = self.defaults.low.copy(), self.defaults.high.copy()
+        low, high = (self.packing.template[self.packing.at[name]] for name in ("low", "high"))
+        if not given:
+            return low, high
+        low, high = low.copy(), high.copy()
         for name, (lowest, highest) in given.items():
             i = self.names.index(name)
             low[i], high[i] = max(low[i], lowest), min(high[i], highest)
@@ -192,31 +197,37 @@ def build_mpc(twin: Twin | StateSpace, options: MpcOptions, *, backend: Backend 
         bound_low=bound_low,
         bound_high=bound_high,
         reserve=_each(o.reserve, limits),
-        floor=np.zeros(len(shape.floored)),
+        floor=np.full(len(shape.floored), _NOWHERE),
         w1=w1,
         w2=w2,
         floor_price=_each(o.floor, tuple(o.floor)),
     )  # fmt: skip
 
-    def program(*args):
-        *values, w, iterations, tolerance = args
-        v = Values(*values)
+    start = np.repeat(space.u0[None], o.steps, axis=0)
+    pack = packing(Start(defaults, start, np.float64(o.iterations), np.float64(o.tolerance)))
+
+    def program(flat):
+        v, start, iterations, tolerance = pack.unpack(flat)
+        w = jnp.clip((start[:, np.asarray(controls, int)] - v.low) / (v.high - v.low), 0.0, 1.0)
         if isinstance(solver, Riccati):
             found = stagewise(shape, v, w, solver, iterations, tolerance)
         else:
             found = sqp(shape, v, w, solver, iterations, tolerance)
-        numbers = (found.path.cost, found.path.penalty, found.kkt, found.promised, found.iterations, found.status)
+        path, rows = found.path, found.path.rows
+        numbers = (path.cost, path.penalty, found.kkt, found.promised, found.iterations, found.status)
         return (
             inputs(shape, v, found.w),
-            found.path.states,
-            found.path.rows,
-            found.y,
+            path.states,
+            rows,
+            found.y[: rows.size].reshape(rows.shape),
             found.reduced,
-            jax.numpy.stack([jax.numpy.asarray(number, jax.numpy.float64) for number in numbers]),
+            jnp.stack([jnp.asarray(number, jnp.float64) for number in numbers]),
         )
 
-    kernel = (backend or default()).one(Program("mpc", (shape, solver), program, (False,) * (len(Values._fields) + 3)))
-    return Mpc(space, options, shape, solver, kernel, defaults)
+    # the dense subproblems of `InteriorPoint` are far beyond straight-line code; it would take seconds to find that out
+    backend = backend or (default() if isinstance(solver, Riccati) else Xla())
+    kernel = backend.one(Program("mpc", (shape, solver), program, (False,)))
+    return Mpc(space, options, shape, solver, kernel, pack, o.step * np.arange(o.steps))
 
 
 def depends(system: System) -> bool:

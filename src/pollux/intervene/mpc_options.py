@@ -123,5 +123,7 @@ class Plan:
 
     def shifted(self, by: int = 1) -> np.ndarray:
         """Warm start for the time `by` steps later: the plan moved forward, the last input repeated."""
-        tail = np.repeat(self.inputs[-1:], by, axis=0)
-        return np.concatenate([self.inputs[by:], tail])[: len(self.inputs)]
+        out = np.empty_like(self.inputs)
+        kept = max(len(out) - by, 0)
+        out[:kept], out[kept:] = self.inputs[by:], self.inputs[-1]
+        return out

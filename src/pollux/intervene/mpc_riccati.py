@@ -63,7 +63,8 @@ def riccati(
 
     def body(at: _Pass) -> _Pass:
         k, K, gain, off, ok, held = _backward(shape, v, s, verdict, at.point, at.damping, at.bold, at.off)
-        solved = (off < method.tolerance) | (gain <= 1e-14 * jnp.abs(at.point.value))
+        idle = gain <= 1e-14 * jnp.abs(at.point.value)
+        solved = (off < method.tolerance) | (idle & ~at.bold)
         last = jnp.where(at.bold, 1, _TRIALS)
 
         def attempt(carry):
@@ -73,9 +74,9 @@ def riccati(
             better = (point.value < at.point.value) | (alpha == 0.0)
             return point, 0.25 * alpha, tries + 1, better, smooth & (alpha == 1.0)
 
-        start = (at.point, jnp.ones(()), jnp.asarray(0), solved | ~ok, jnp.asarray(False))
+        start = (at.point, jnp.ones(()), jnp.asarray(0), solved | idle | ~ok, jnp.asarray(False))
         point, alpha, _, _, exact = jax.lax.while_loop(lambda carry: ~carry[3], attempt, start)
-        failed = alpha == 0.0
+        failed = (alpha == 0.0) | idle
         done = ok & (solved | (exact & ~held) | (failed & ~at.bold))
         return _Pass(point, K, jnp.where(ok, at.damping, 10 * at.damping), off, ~failed, done, at.passes + 1)
 
@@ -118,17 +119,17 @@ def _backward(
         q_u, g_u = q[n:] + pull, g[n:] + pull
         low, high = -here.w, 1.0 - here.w
         H = Q[n:, n:] + jnp.diag(rho + prox)
-        whole, _ = _factor(H, least)
-        wish = -_solve_transposed(whole, _solve(whole, q_u[:, None]))[:, 0]
         close = jnp.minimum(near, _NEAR)
-        at_low = jnp.where(bold, d + wish <= low, (d <= low + close) & (g_u > 0))
-        at_high = jnp.where(bold, d + wish >= high, (d >= high - close) & (g_u < 0))
+        at_low, at_high = (d <= low + close) & (g_u > 0), (d >= high - close) & (g_u < 0)
+        at_low, at_high = (
+            jnp.where(bold, ours, theirs)
+            for ours, theirs in zip(_clamped(H, q_u, low - d, high - d, least), (at_low, at_high), strict=True)
+        )
         fixed = at_low | at_high
         to = jnp.where(at_low, low - d, jnp.where(at_high, high - d, 0.0))
         free = ~fixed
         cross = jnp.concatenate([(q_u + H @ to)[:, None], Q[n:, :n], -jnp.diag(rho)], axis=1)
-        H = jnp.where(free[:, None] & free[None, :], H, 0.0) + jnp.diag(jnp.where(free, 0.0, 1.0))
-        L, positive = _factor(H, least)
+        L, positive = _factor(_only(H, free), least)
         Y = _solve(L, jnp.where(free[:, None], cross, 0.0))
         X = _solve_transposed(L, Y)
         k = to - X[:, 0]
@@ -192,6 +193,28 @@ def _given(shape: Shape, v: Values, s: Stages, verdict: Verdict, at: _Point):
     t = v.t + shape.step * jnp.arange(1.0, shape.steps + 1)
     stages = s._replace(cost=None, penalty=None)
     return (t, v.held, v.reference, v.reference_weight, stages, verdict.curvature, *at[:-1])
+
+
+def _clamped(H: Array, q: Array, low: Array, high: Array, least: Array) -> tuple[Array, Array]:
+    """Which inputs of one stage lie on a limit where q's + s'Hs / 2 is least in a box: projected Newton from s = 0.
+
+    Exact for one input. For more, a fixed number of turns almost always ends there, and the passes over the horizon
+    do not depend on it.
+    """
+    fixed, s = jnp.zeros(q.shape, bool), jnp.zeros(q.shape)
+    for _ in range(1 if len(q) == 1 else len(q) + 1):
+        L, _ = _factor(_only(H, ~fixed), least)
+        rest = jnp.where(fixed, 0.0, q + H @ jnp.where(fixed, s, 0.0))
+        step = -_solve_transposed(L, _solve(L, rest[:, None]))[:, 0]
+        s = jnp.clip(jnp.where(fixed, s, step), low, high)
+        slope = q + H @ s
+        fixed = ((s <= low) & (slope > 0)) | ((s >= high) & (slope < 0))
+    return fixed & (s <= low), fixed & (s > low)
+
+
+def _only(H: Array, free: Array) -> Array:
+    """H with the identity in place of the rows and columns that are not free."""
+    return jnp.where(free[:, None] & free[None, :], H, 0.0) + jnp.diag(jnp.where(free, 0.0, 1.0))
 
 
 def _factor(H: Array, least: Array) -> tuple[Array, Array]:
