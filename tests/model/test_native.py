@@ -145,6 +145,20 @@ def test_large_carried_arrays_change_places_each_lane_for_as_long_as_it_runs():
     agree(fn, X, np.linspace(-0.2, 0.3, 14))
 
 
+def test_arrays_without_elements():
+    """A twin without margins has no rows: sums over them are zero, and loops carry and stack nothing."""
+
+    def fn(x, u):
+        R = jnp.zeros((0, 3))
+
+        def body(c, row):
+            return c + (R @ c) @ R + jnp.sum(row[1]), (c, R @ c, jnp.all(row[1] < 0))
+
+        return jax.lax.scan(body, x, (u, jnp.zeros((7, 0))))
+
+    agree(fn, X, np.linspace(-0.2, 0.3, 7))
+
+
 @pytest.mark.parametrize("lower", [True, False])
 def test_linear_algebra(lower):
     def fn(m, x):

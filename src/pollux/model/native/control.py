@@ -187,7 +187,7 @@ def _shaped(flat: list[Any], shapes: list[tuple[int, ...]]) -> Arrays:
 
 def _rows(b: Builder, x: np.ndarray, length: int, reverse: bool) -> Callable[[Ref], np.ndarray]:
     """Reader of one row of x by the loop counter; what does not lie in memory as the loop needs it is put there."""
-    flat = x.reshape(length, -1)
+    flat = x.reshape(length, int(np.prod(x.shape[1:], dtype=int)))  # rows may be empty
     places = [_line(b, flat[:, k]) for k in range(flat.shape[1])]
     loose = [k for k, place in enumerate(places) if place is None]
     if loose:

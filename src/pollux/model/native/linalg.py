@@ -17,9 +17,10 @@ def dot(s, eqn, a, b):
     batch = [a.shape[i] for i in ba]
     k = int(np.prod([a.shape[i] for i in ca], dtype=int))
     rows, cols = [a.shape[i] for i in fa], [b.shape[i] for i in fb]
-    A = a.transpose(*ba, *fa, *ca).reshape(int(np.prod(batch, dtype=int)), -1, k)
-    B = b.transpose(*bb, *fb, *cb).reshape(int(np.prod(batch, dtype=int)), -1, k)
-    out = np.empty((A.shape[0], A.shape[1], B.shape[1]), dtype=object)
+    lead, m, w = (int(np.prod(part, dtype=int)) for part in (batch, rows, cols))  # any of them may be nothing
+    A = a.transpose(*ba, *fa, *ca).reshape(lead, m, k)
+    B = b.transpose(*bb, *fb, *cb).reshape(lead, w, k)
+    out = np.empty((lead, m, w), dtype=object)
     for n, i, j in np.ndindex(out.shape):
         out[n, i, j] = s.total([s.mul(x, y) for x, y in zip(A[n, i], B[n, j], strict=True)], dtype)
     return out.reshape([*batch, *rows, *cols])

@@ -188,7 +188,7 @@ def _reduce(name: str, start: Callable[[np.dtype], Any]) -> Callable[..., np.nda
     def rule(b, eqn, x):
         axes, dtype = eqn.params["axes"], np.dtype(eqn.outvars[0].aval.dtype)
         moved = np.moveaxis(x, axes, range(len(axes)))
-        moved = moved.reshape(-1, *moved.shape[len(axes) :])
+        moved = moved.reshape(int(np.prod(moved.shape[: len(axes)], dtype=int)), *moved.shape[len(axes) :])
         out = np.full(moved.shape[1:], None, dtype=object)
         for i in np.ndindex(out.shape):
             acc = start(dtype)
