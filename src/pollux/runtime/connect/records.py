@@ -1,4 +1,4 @@
-"""Records on the disk as messages in order: CSV with the standard library, Parquet with pyarrow (extra `frames`).
+"""Records on the disk as messages in order: CSV, ULog (PX4), Parquet (extra `frames`), MCAP (extra `mcap`).
 
     wide   one column of time, one column for each tag; an empty cell or NaN says nothing
     long   columns time, tag, value
@@ -18,6 +18,8 @@ from typing import Any
 from pollux.core.errors import InputError, MessageError
 from pollux.core.extras import need
 from pollux.runtime.connect.base import Unread
+from pollux.runtime.connect.mcap import read_mcap
+from pollux.runtime.connect.ulog import read_ulog
 from pollux.runtime.connect.wire import Message, refuse
 from pollux.runtime.tables import closest
 
@@ -52,6 +54,11 @@ def read_record(path: Path, form: RecordFormat, source: str, site: str) -> Itera
 
     Raises `InputError` where the whole file is wrong: missing, empty, not of its kind, without a column that is named.
     """
+    if path.suffix in (".ulg", ".mcap"):
+        read = read_ulog if path.suffix == ".ulg" else read_mcap
+        for said in read(path, form.columns, form.origin, source, site):
+            yield Entry((said.message,) if said.message else (), (said.unread,) if said.unread else ())
+        return
     rows = _parquet_rows(path) if path.suffix in (".parquet", ".pq") else _csv_rows(path)
     names = next(rows, None)
     if names is None:
