@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from pollux.core.errors import AccessError, DefinitionError, InputError, MissingExtraError, StoreError
+from pollux.runtime.cli.edge import EdgeKernel
 from pollux.runtime.cli.output import emit
 from pollux.runtime.cli.remote import Json, State, Token, Twin, Url, command_of
 from pollux.runtime.cli.state import only_state
@@ -30,6 +31,7 @@ STOP_FILE = "STOPPED"
 """Name of the stop file in the state folder; the engine watches it."""
 
 audit_app = typer.Typer(help="The audit log.", no_args_is_help=True)
+export_app = typer.Typer(help="Write the history of a twin, or a kernel of it as C.", no_args_is_help=True)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -41,12 +43,14 @@ def add_commands(app: typer.Typer) -> None:
         ("check", check, "Twins"),
         ("fit", fit, "Twins"),
         ("replay", replay, "Twins"),
-        ("export", export, "Look"),
         ("stop", stop, "Act"),
     ):
         app.command(name, rich_help_panel=panel)(command)
     audit_app.command("log", help=CAPABILITIES["audit"].summary)(command_of(CAPABILITIES["audit"]))
     app.add_typer(audit_app, name="audit", rich_help_panel="Look")
+    export_app.command("history")(export_history)
+    export_app.command("c")(export_c)
+    app.add_typer(export_app, name="export", rich_help_panel="Look")
 
 
 def run(
@@ -118,7 +122,7 @@ def replay(
     emit(offline.replay(offline.load_twin(twin), data, names), json)
 
 
-def export(
+def export_history(
     out: Annotated[Path, typer.Argument(help="File to write: .csv, .json or .parquet; - = CSV on stdout")],
     signals: Annotated[str, typer.Option(help="Names, comma-separated; left out = all sensors")] = "",
     start: Annotated[float | None, typer.Option(help="Seconds since 1970 UTC")] = None,
@@ -154,6 +158,23 @@ def export(
     except OSError as error:
         raise InputError(f"{str(out)!r} cannot be written ({error.strerror}); give another place") from None
     emit({"file": str(out), "rows": len(table["t"]), "columns": len(table)}, json)
+
+
+def export_c(
+    twin: Definition,
+    kernel: Annotated[EdgeKernel, typer.Option(help="What to print")] = "filter",
+    out: Annotated[Path, typer.Option(help="Folder for the header and the source")] = Path(),
+    single: Annotated[bool, typer.Option("--float", help="Single precision throughout")] = False,
+    track: Annotated[str, typer.Option(help="Parameters to carry in the state, comma-separated")] = "",
+    options: Annotated[str | None, typer.Option(help="For mpc: `module:NAME` of its `MpcOptions`")] = None,
+    json: Json = False,
+) -> None:
+    """Print a kernel of a twin as one C99 file and its header, for a controller at the edge."""
+    from pollux.runtime.cli import edge, offline
+
+    names = tuple(n for n in track.split(",") if n)
+    real = "float" if single else "double"
+    emit(edge.export_c(offline.load_twin(twin), kernel, out, real, names, options), json)
 
 
 def stop(
