@@ -3,8 +3,8 @@
     min_z  1/2 |r(z)|^2 + 1/2 sum_i c_i z_i^2   s.t.  low <= z <= high
     (H_ff + lambda D_ff) s_f = -g_f,     H = J'J + diag c,  g = J'r + c z,  D = diag H
 
-f are the coordinates that are not held by a bound (at it, with the gradient pushing outwards); the step is projected
-into the box, and accepted where the loss falls. lambda follows the ratio of actual to predicted fall. The residual is
+f are the coordinates that are not held by a bound (at it with the gradient pushing outwards, or carried to it by the
+step); the step is accepted where the loss falls. lambda follows the ratio of actual to predicted fall. The residual is
 known by |r|^2, J'r and J'J alone, so that it may be a stream of any length.
 Sources: Moré, The Levenberg-Marquardt algorithm (1978); Kanzow, Yamashita and Fukushima, J. Comp. Appl. Math. 172
 (2004) for the projection; Nielsen, Damping parameter in Marquardt's method (1999).
@@ -105,7 +105,7 @@ def levenberg_marquardt(
         g, H = jnp.where(better, sums.g, s.g), jnp.where(better, sums.H, s.H)
         trial, predicted = _step(z, g + precision * z, H + jnp.diag(precision), damping, low, high)
         gains = tol.loss * best
-        ended = (jnp.max(jnp.abs(trial - z)) <= tol.step) | (predicted <= gains) | (damping > 1e12)
+        ended = (jnp.max(jnp.abs(trial - z)) <= tol.step) | (jnp.abs(predicted) <= gains) | (damping > 1e12)
         ended = ended | (better & ~first & (fall <= gains))
         code = jnp.where(ended, jnp.where(jnp.isfinite(loss), _CONVERGED, _STUCK), _RUNNING)
         code = jnp.where(first & ~better, _LOST, code)
@@ -122,15 +122,31 @@ def levenberg_marquardt(
 
 
 def _step(z: Array, g: Array, H: Array, damping: Array, low: Array, high: Array) -> tuple[Array, Array]:
-    """The damped Gauss-Newton point, coordinates that a bound holds left where they are, and the fall it promises."""
-    free = ~(((z <= low) & (g > 0)) | ((z >= high) & (g < 0)))
+    """The damped Gauss-Newton point in the box, and the fall of the loss that it promises.
+
+    Coordinates that a bound holds stay; those that would leave the box go to their bound, and the others are sought
+    again with that in mind, until all are inside.
+    """
     diagonal = jnp.diag(H)
     D = jnp.maximum(diagonal, 1e-12 * jnp.max(diagonal) + 1e-300)
-    both = free[:, None] & free[None, :]
-    damped = jnp.where(both, H, 0.0) + jnp.diag(jnp.where(free, damping * D, 1.0))
-    scale = 1 / jnp.sqrt(jnp.diag(damped))  # equilibrated, so that Cholesky sees correlations and not units
-    factor = jax.scipy.linalg.cho_factor(damped * scale[:, None] * scale[None, :])
-    move = -scale * jax.scipy.linalg.cho_solve(factor, scale * jnp.where(free, g, 0.0))
-    point = jnp.clip(z + jnp.where(jnp.isfinite(move), move, 0.0), low, high)
+
+    def solve(held: Array, move: Array) -> Array:
+        rest = jnp.where(held, 0.0, g + H @ jnp.where(held, move, 0.0))
+        both = ~held[:, None] & ~held[None, :]
+        damped = jnp.where(both, H, 0.0) + jnp.diag(jnp.where(held, 1.0, damping * D))
+        scale = 1 / jnp.sqrt(jnp.diag(damped))  # equilibrated, so that Cholesky sees correlations and not units
+        factor = jax.scipy.linalg.cho_factor(damped * scale[:, None] * scale[None, :])
+        found = -scale * jax.scipy.linalg.cho_solve(factor, scale * rest)
+        return jnp.where(held, move, jnp.where(jnp.isfinite(found), found, 0.0))
+
+    def body(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        held, move, _ = carry
+        move = solve(held, move)
+        out = ~held & ((z + move < low) | (z + move > high))
+        return held | out, jnp.where(out, jnp.clip(z + move, low, high) - z, move), jnp.any(out)
+
+    stays = ((z <= low) & (g > 0)) | ((z >= high) & (g < 0))
+    _, move, _ = jax.lax.while_loop(lambda c: c[2], body, (stays, jnp.zeros_like(z), jnp.bool_(True)))
+    point = jnp.clip(z + move, low, high)
     move = point - z
     return point, -(g @ move + 0.5 * move @ H @ move)
