@@ -5,10 +5,10 @@ Measured, float64, the points below and a million more a function (the bounds as
     exp 0.99     log 0.79     sin 0.81     asin 1.3    asinh 1.8    erf 2.2        pow 1.2
     exp2 1.1     log1p 1.3    cos 0.81     acos 1.4    acosh 2.2    erfc 2.8       atan2 1.3
     expm1 2.1    tanh 2.6     tan 2.3      atan 0.9    atanh 2.0    erf_inv 2.2    cbrt 0.67
-    logistic 2.1 sinh 2.4     cosh 1.5
+    logistic 2.1 sinh 2.4     cosh 1.5      x > 0: lgamma 2.3, digamma 3.6
 
-float32: the same bounds hold (tanh 2.4, tan 2.1 are the largest); pow, erf, erfc, erf_inv, cbrt are rounded correctly
-but for about one in 2^29.
+float32: the same bounds hold (tanh 2.4, tan 2.1 are the largest); pow, erf, erfc, erf_inv, cbrt, lgamma, digamma are
+rounded correctly but for about one in 2^29.
 """
 
 import ctypes
@@ -28,8 +28,9 @@ from pollux.model.native.functions.emit import vector
 
 BOUND = {
     "acos": 1.5, "acosh": 2.4, "asin": 1.5, "asinh": 1.9, "atan": 1.0, "atan2": 1.4, "atanh": 2.2, "cbrt": 0.7,
-    "cos": 0.9, "cosh": 1.7, "erf": 2.4, "erfc": 3.2, "erf_inv": 2.4, "exp": 1.1, "exp2": 1.2, "expm1": 2.3,
-    "log": 0.9, "log1p": 1.5, "logistic": 2.3, "pow": 1.4, "sin": 0.9, "sinh": 2.6, "tan": 2.5, "tanh": 2.8,
+    "cos": 0.9, "cosh": 1.7, "digamma": 4.0, "erf": 2.4, "erfc": 3.2, "erf_inv": 2.4, "exp": 1.1, "exp2": 1.2,
+    "expm1": 2.3, "lgamma": 2.6, "log": 0.9, "log1p": 1.5, "logistic": 2.3, "pow": 1.4, "sin": 0.9, "sinh": 2.6,
+    "tan": 2.5, "tanh": 2.8,
 }  # fmt: skip
 NAMES = sorted(functions.NAMES)
 COUNT = 400
@@ -123,6 +124,8 @@ def points(name: str, count: int, seed: int = 0) -> tuple[np.ndarray, ...]:
         y = np.concatenate([rng.normal(size=count), sizes, powers(rng, -10, 10, count), patterns])
         x = np.concatenate([rng.normal(size=count), rng.permutation(sizes), powers(rng, -10, 10, count)])
         return y, np.concatenate([x, rng.permutation(patterns)])
+    if name in ("lgamma", "digamma"):
+        return (np.abs(np.concatenate([*common, rng.uniform(0, 20, count), around([1.0, 2.0, 1.4616321449683623])])),)
     grid = np.floor(2.0 ** rng.uniform(0, 20, count)) * (np.pi / 2)
     circular = [
         around(grid),
@@ -170,6 +173,8 @@ def oracle(name: str, *args: float) -> tuple[float, float]:
                 value = mpmath.sign(x) * mpmath.cbrt(abs(x))
             case "erf_inv":
                 value = inverse_erf(x)
+            case "lgamma":
+                value = mpmath.loggamma(x)
             case "pow":
                 return exact_power(*args)
             case _:
@@ -246,8 +251,9 @@ def assert_same_signs(got: np.ndarray, reference: np.ndarray) -> None:
 
 
 SINGLE: dict[str, Any] = LONG | {
-    "erf": scipy.special.erf, "erfc": scipy.special.erfc, "erf_inv": lambda x: np.copysign(scipy.special.erfinv(x), x),
-    "logistic": scipy.special.expit,
+    "erf": scipy.special.erf, "erfc": scipy.special.erfc, "logistic": scipy.special.expit, "lgamma": scipy.special.gammaln,
+    "erf_inv": lambda x: np.copysign(scipy.special.erfinv(x), x),
+    "digamma": lambda x: scipy.special.digamma(np.where(x == 0, np.nan, x)),
 }  # fmt: skip
 
 
@@ -267,6 +273,18 @@ def test_single_precision(name):
     bound = 0.501 if name in functions.WIDENED else BOUND[name]
     assert error[worst] <= bound, (error[worst], [a[worst] for a in args])
     assert_same_signs(got, high)
+
+
+@pytest.mark.parametrize("name", ["lgamma", "digamma"])
+def test_reflection(name):
+    """Left of zero, where the many zeros leave no relative error to speak of."""
+    x = -np.random.default_rng(6).uniform(0, 30, 1000)
+    with mpmath.workprec(200):
+        reference = [mpmath.digamma(a) if name == "digamma" else mpmath.log(abs(mpmath.gamma(a))) for a in x]
+    expected = np.array(reference, dtype=float)
+    got = compiled(name)(x)
+    assert np.max(np.abs(got - expected) / (1 + np.abs(expected))) < 5 * 2.0**-52
+    np.testing.assert_array_equal(compiled(name, 1)(x), got)
 
 
 @pytest.mark.parametrize("real", ["double", "float"])
@@ -337,6 +355,17 @@ SPECIAL: dict[str, list[tuple[float, float]]] = {
     "exp": [(0.0, 1.0), (INF, INF), (-INF, 0.0), (709.79, INF), (-745.13, TINY), (-745.2, 0.0)],
     "exp2": [(10.0, 1024.0), (INF, INF), (-INF, 0.0), (1024.0, INF), (-1074.0, TINY), (-1076.0, 0.0)],
     "expm1": [(INF, INF), (-INF, -1.0), (-1e300, -1.0), (709.79, INF)],
+    "digamma": [(0.0, NAN), (-0.0, NAN), (-1.0, NAN), (INF, INF), (-INF, NAN)],
+    "lgamma": [
+        (1.0, 0.0),
+        (2.0, 0.0),
+        (0.0, INF),
+        (-0.0, INF),
+        (-3.0, INF),
+        (INF, INF),
+        (-INF, INF),
+        (-TINY, 744.4400719213812),
+    ],
     "log": [(1.0, 0.0), (0.0, -INF), (-0.0, -INF), (INF, INF), (-1.0, NAN), (-INF, NAN)],
     "log1p": [(-1.0, -INF), (INF, INF), (-1.5, NAN), (-INF, NAN)],
     "logistic": [(0.0, 0.5), (INF, 1.0), (-INF, 0.0), (-745.13, TINY)],

@@ -8,14 +8,14 @@ several pieces. In single precision the rarer functions are rounded from double.
 
 from collections.abc import Callable, Iterable
 
-from pollux.model.native.functions import arc, circle, erf, erf_inv, exp, hyperbolic, log, power, root, trig
+from pollux.model.native.functions import arc, circle, erf, erf_inv, exp, gamma, hyperbolic, log, power, root, trig
 from pollux.model.native.functions.emit import Emit, vector
 from pollux.model.native.functions.formats import FORMATS
 
 PIECE = {"double": 8, "float": 16}
 """Most lanes in one straight-line function: one AVX-512, two AVX2 or four NEON registers a value."""
 
-WIDENED = frozenset(("cbrt", "erf", "erf_inv", "erfc", "pow"))
+WIDENED = frozenset(("cbrt", "digamma", "erf", "erf_inv", "erfc", "lgamma", "pow"))
 """Computed in double precision for single precision too."""
 
 _UNARY: dict[str, Callable[[Emit, str], str]] = {
@@ -28,12 +28,14 @@ _UNARY: dict[str, Callable[[Emit, str], str]] = {
     "cbrt": root.cbrt,
     "cos": trig.cos,
     "cosh": hyperbolic.cosh,
+    "digamma": gamma.digamma,
     "erf": erf.erf,
     "erf_inv": erf_inv.erf_inv,
     "erfc": erf.erfc,
     "exp": exp.exp,
     "exp2": exp.exp2,
     "expm1": exp.expm1,
+    "lgamma": gamma.lgamma,
     "log": log.log,
     "log1p": log.log1p,
     "logistic": exp.logistic,

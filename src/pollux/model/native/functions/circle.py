@@ -2,9 +2,9 @@
 
 Up to 2^30 (2^15 in single precision), three steps of Cody & Waite with pi/2 in three parts: the first fused step is
 exact, because x and n times the first part are both multiples of that part's last place, and their difference is below
-1. Beyond, where some lane needs it, the method of M. Payne & R. Hanek (ACM SIGNUM Newsletter 18, 1983): the 192 bits of
-2/pi that matter for x, times its 53 bits, in integers, lane by lane. The quotient of a double and pi/2 is at least 2^-62 or
-so away from every integer, so that 64 bits remain.
+1. Beyond, where some lane needs it, the method of M. Payne & R. Hanek (ACM SIGNUM Newsletter 18, 1983): the 192 bits
+of 2/pi that matter for x, times its 53 bits, in integers, lane by lane. The quotient of a double and pi/2 is at least
+2^-62 or so away from every integer, so that 64 bits remain.
 """
 
 from pollux.model.native.functions.doubled import Pair, exact_sum

@@ -24,16 +24,21 @@ C = {
 }  # fmt: skip
 
 
-def kernels(e: Emit, x: str) -> tuple[str, str, str]:
-    """(sin r, cos r, n)."""
-    (r, low), n = remainder(e, x)
+def quarter(e: Emit, r: str, low: str) -> tuple[str, str]:
+    """(sin, cos) of r + low, |r| <= pi/4."""
     z = e.mul(r, r)
     half = e.mul(z, 0.5)
     s = e.add(r, e.fma(e.mul(r, z), e.estrin(z, S[e.form]), e.nfma(low, half, low)))
     w = e.sub(1.0, half)
     lost = e.sub(e.sub(1.0, w), half)
     c = e.add(w, e.add(lost, e.fma(e.mul(z, z), e.estrin(z, C[e.form]), e.neg(e.mul(r, low)))))
-    return s, c, n
+    return s, c
+
+
+def kernels(e: Emit, x: str) -> tuple[str, str, str]:
+    """(sin r, cos r, n)."""
+    (r, low), n = remainder(e, x)
+    return *quarter(e, r, low), n
 
 
 def odd(e: Emit, n: str) -> str:
