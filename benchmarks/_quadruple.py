@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -201,20 +202,66 @@ def do_mpc_controller() -> Callable[[], Controller]:
     return fresh
 
 
+def _casadi_step() -> Any:
+    """(levels, voltages) -> levels one step later: the same Runge-Kutta steps as Pollux."""
+    import casadi as ca
+
+    x, u = ca.SX.sym("x", 4), ca.SX.sym("u", 2)
+    f = ca.Function("f", [x, u], [ca.vertcat(*_rates([x[i] for i in range(4)], [u[0], u[1]], ca.sqrt))])
+    z, s = x, STEP / SUBSTEPS
+    for _ in range(SUBSTEPS):
+        a = f(z, u)
+        b = f(z + s / 2 * a, u)
+        c = f(z + s / 2 * b, u)
+        z = z + s / 6 * (a + 2 * b + 2 * c + f(z + s * c, u))
+    return ca.Function("step", [x, u], [z])
+
+
+def fatrop_controller() -> Callable[[], Controller]:
+    """FATROP through CasADi: its structure of stages (the voltages in force are states of a stage), warm-started."""
+    import casadi as ca
+
+    def fresh() -> Controller:
+        step, P = _casadi_step(), ca.SX.sym("P", 8)
+        X = [ca.SX.sym(f"X{k}", 6) for k in range(HORIZON + 1)]
+        U = [ca.SX.sym(f"U{k}", 2) for k in range(HORIZON)]
+        rows, cost = [], 0
+        for k in range(HORIZON):
+            after = X[k + 1]
+            rows.append((after - ca.vertcat(step(X[k][:4], U[k]), U[k]), 0.0, 0.0))
+            rows.append((X[0] - P[:6], 0.0, 0.0) if k == 0 else (X[k][:4], LOW, HIGH))
+            rows.append((U[k], 0.0, 6.0))
+            cost += (after[0] - P[6]) ** 2 + (after[1] - P[7]) ** 2 + SOFT * ca.fmax(after[2] - HIGH3, 0) ** 2
+            cost += RATE * ca.sumsqr(U[k] - X[k][4:])
+        rows.append((X[-1][:4], LOW, HIGH))
+        w = ca.vertcat(*(part for pair in zip(X, U, strict=False) for part in pair), X[-1])
+        low = np.concatenate([np.full(g.numel(), least) for g, least, _ in rows])
+        high = np.concatenate([np.full(g.numel(), most) for g, _, most in rows])
+        options = {
+            "structure_detection": "auto", "equality": (low == high).tolist(), "print_time": False,
+            "fatrop": {"print_level": 0},
+        }  # fmt: skip
+        problem = {"x": w, "f": cost, "g": ca.vertcat(*(g for g, _, _ in rows)), "p": P}
+        solver = ca.nlpsol("s", "fatrop", problem, options)
+        guess = [np.concatenate([np.tile(np.concatenate([START, VOLTS, VOLTS]), HORIZON), START, VOLTS])]
+
+        def controller(k: int, y: np.ndarray, before: np.ndarray) -> np.ndarray:
+            found = solver(x0=guess[0], p=np.concatenate([y, before, set_points(k)]), lbg=low, ubg=high)["x"]
+            plan = found.full().ravel()
+            guess[0] = np.concatenate([plan[8:], plan[-8:]])
+            return plan[6:8]
+
+        return controller
+
+    return fresh
+
+
 def ipopt_controller() -> Callable[[], Controller]:
     """IPOPT through CasADi alone: multiple shooting, the same Runge-Kutta step as Pollux, warm-started."""
     import casadi as ca
 
     def fresh() -> Controller:
-        x, u = ca.SX.sym("x", 4), ca.SX.sym("u", 2)
-        f = ca.Function("f", [x, u], [ca.vertcat(*_rates([x[i] for i in range(4)], [u[0], u[1]], ca.sqrt))])
-        z, s = x, STEP / SUBSTEPS
-        for _ in range(SUBSTEPS):
-            a = f(z, u)
-            b = f(z + s / 2 * a, u)
-            c = f(z + s / 2 * b, u)
-            z = z + s / 6 * (a + 2 * b + 2 * c + f(z + s * c, u))
-        step = ca.Function("step", [x, u], [z])
+        step = _casadi_step()
         X, U, P = ca.SX.sym("X", 4, HORIZON + 1), ca.SX.sym("U", 2, HORIZON), ca.SX.sym("P", 8)
         cost, before, ties = 0, P[4:6], [X[:, 0] - P[:4]]
         for k in range(HORIZON):
