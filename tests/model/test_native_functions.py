@@ -251,7 +251,8 @@ def assert_same_signs(got: np.ndarray, reference: np.ndarray) -> None:
 
 
 SINGLE: dict[str, Any] = LONG | {
-    "erf": scipy.special.erf, "erfc": scipy.special.erfc, "logistic": scipy.special.expit, "lgamma": scipy.special.gammaln,
+    "erf": scipy.special.erf, "erfc": scipy.special.erfc, "logistic": scipy.special.expit,
+    "lgamma": scipy.special.gammaln,
     "erf_inv": lambda x: np.copysign(scipy.special.erfinv(x), x),
     "digamma": lambda x: scipy.special.digamma(np.where(x == 0, np.nan, x)),
 }  # fmt: skip
