@@ -69,13 +69,21 @@ async def launch(
         raise InputError(f"Project {wiring.name!r} has no plant to demonstrate; run it with `pollux run {project}`")
     folder = state_folder(wiring, state)
     _use_compilation_cache()
-    listen = Listen(wiring.server.host, wiring.server.port if port is None else port)
+    s = wiring.server
+    listen = Listen(
+        s.host,
+        s.port if port is None else port,
+        str(s.certificate) if s.certificate else None,
+        str(s.key) if s.key else None,
+        s.exposed,
+        s.names,
+    )
     bound = bind(listen)
     listen = replace(listen, port=bound.getsockname()[1])
     auth = Auth.open(folder, clock)
     engine = Engine(wiring, folder, clock)
     app = create_app(engine, auth, listen=listen)
-    link = f"http://{listen.host}:{listen.port}/?token={auth.first_token}"
+    link = f"{listen.url}?token={auth.first_token}"
     failed: list[PolluxError] = []
     try:
         async with asyncio.TaskGroup() as group:

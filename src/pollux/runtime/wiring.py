@@ -7,7 +7,7 @@
     [[twin.tag]]         tag, field, unit, period, authority, connector
     [[twin.actuator]]    actuator, field, unit, connector
     [connector.NAME]     kind (one of `KINDS`), and that kind's settings
-    [server]             host, port
+    [server]             host, port, certificate, key, exposed, names
     [demo]               module, speed: a plant that `pollux demo` starts in a process of its own
 
 Durations are seconds, or texts like "5 min". Every error names the file, the line, the key, the rule and a way out.
@@ -127,6 +127,13 @@ class ServerWiring:
 
     host: str
     port: int
+    certificate: Path | None = None
+    """PEM file of the server's certificate (and its chain); with it TLS is spoken."""
+    key: Path | None = None
+    exposed: bool = False
+    """Said explicitly where other machines may reach it."""
+    names: tuple[str, ...] = ()
+    """Further host names under which clients reach it."""
 
 
 @dataclass(frozen=True)
@@ -203,9 +210,31 @@ def _check_setting(table: Table, kind: str, key: str, value: Any) -> None:
 
 
 def _server(table: Table) -> ServerWiring:
-    server = ServerWiring(table.text("host", "127.0.0.1"), int(table.number("port", 8850, low=0, high=65535)))
+    exposed = table.take("exposed", False)
+    if not isinstance(exposed, bool):
+        table.fail("exposed", "must be true or false", exposed, "Write it without quotes.")
+    server = ServerWiring(
+        table.text("host", "127.0.0.1"),
+        int(table.number("port", 8850, low=0, high=65535)),
+        _pem(table, "certificate"),
+        _pem(table, "key"),
+        exposed,
+        table.texts("names"),
+    )
+    if (server.certificate is None) != (server.key is None):
+        table.fail("certificate", "needs `key`, and `key` needs it", ..., "Give both, or none.")
     table.done()
     return server
+
+
+def _pem(table: Table, key: str) -> Path | None:
+    name = table.text(key, None)
+    if name is None:
+        return None
+    path = table.source.file.parent / name
+    if not path.is_file():
+        table.fail(key, "is a PEM file beside this one", name, "Correct the path.")
+    return path
 
 
 def _demo(table: Table) -> DemoWiring | None:

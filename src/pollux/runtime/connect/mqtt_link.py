@@ -100,9 +100,6 @@ class MqttLink(asyncio.Protocol):
         except BaseException:
             self._lose("given up")
             raise
-        if answer.code:
-            self._lose(refusal(answer.code, answer.reason))
-            raise self._why()
         self.session = answer.session
         self._pulse = asyncio.create_task(self._beat(), name="mqtt pulse")
 
@@ -218,8 +215,11 @@ class MqttLink(asyncio.Protocol):
 
     def _control(self, kind: int, body: bytes) -> None:
         if kind == Kind.CONNACK:
-            if not self._hello.done():
-                self._hello.set_result(wire.read_connack(body, self.version))
+            answer = wire.read_connack(body, self.version)
+            if answer.code:
+                self._lose(refusal(answer.code, answer.reason))
+            elif not self._hello.done():
+                self._hello.set_result(answer)
         elif kind == Kind.PUBACK:
             mid, code = wire.read_puback(body)
             self._settle(Kind.PUBACK, mid, [code])

@@ -46,7 +46,7 @@ class Listen:
         if not (self.exposed and self.certificate and self.key):
             raise AccessError(
                 f"The server listens on this machine only; {self.host!r} is reachable from others. That needs "
-                "`--expose` together with `--certificate` and `--key` (TLS); tokens are asked for in any case"
+                "`exposed = true` in `[server]` with `certificate` and `key` (TLS); tokens are asked for in any case"
             )
 
     @property
