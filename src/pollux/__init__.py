@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pollux.intervene.mpc_options import Riccati as Riccati
     from pollux.mirror.assimilate import Track as Track
     from pollux.mirror.assimilate import assimilate as assimilate
+    from pollux.mirror.auxiliary import AuxiliaryParticleFilter as AuxiliaryParticleFilter
     from pollux.mirror.cubature import Cubature as Cubature
     from pollux.mirror.ekf import Ekf as Ekf
     from pollux.mirror.enkf import Enkf as Enkf
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from pollux.mirror.letkf import Letkf as Letkf
     from pollux.mirror.localise import Localisation as Localisation
     from pollux.mirror.localise import localisation as localisation
+    from pollux.mirror.particle import ParticleFilter as ParticleFilter
     from pollux.mirror.square_root_ekf import SquareRootEkf as SquareRootEkf
     from pollux.mirror.square_root_ukf import SquareRootUkf as SquareRootUkf
     from pollux.mirror.tune import Noise as Noise
@@ -111,6 +113,8 @@ _HOMES = {
     "MpcOptions": "intervene.mpc_options",
     "Cubature": "mirror.cubature",
     "Ekf": "mirror.ekf",
+    "ParticleFilter": "mirror.particle",
+    "AuxiliaryParticleFilter": "mirror.auxiliary",
     "Etkf": "mirror.etkf",
     "Letkf": "mirror.letkf",
     "Enkf": "mirror.enkf",
