@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from pollux import RK4, Adaptive, Record, Scalar, Signals, Twin, flatten, param, simulate, var
-from pollux.model.backend import default
-from pollux.model.fitting import gather, grid, sensing
+from pollux.model.backend import Xla, default
+from pollux.model.coordinates import unknowns
+from pollux.model.fitting import frame_arrays, gather, grid, rows_of, sensing, solving
+from pollux.model.leastsquares import Solved, Tolerances
 from pollux.model.stream import Problem, sums
 
 TIMES = np.cumsum(np.r_[0.0, np.tile([2.0, 3.0, 1.0], 13)])
@@ -117,6 +119,30 @@ def test_rows_and_sums_agree_over_several_records():
         J = np.moveaxis(V[r, :n] / SIGMA, 1, 2).reshape(-1, 2)
         np.testing.assert_allclose([loss, *g], [0.5 * res @ res, *(J.T @ res)], rtol=1e-10)
         np.testing.assert_allclose(H, J.T @ J, rtol=1e-10)
+
+
+def test_several_records_put_their_sums_together():
+    """One pass of the solver gives the J'J that the rows give, each first state in its own block."""
+    space = flatten(Tanks())
+    problem = Problem(space.system, RK4(1), (0, 2), (0, 1))
+    rng = np.random.default_rng(4)
+    records = tuple(
+        Record(TIMES[:n], pumped(n)[:, None], rng.normal(1.0, 0.1, (n, 2)), ("q",), ("b", "product"))
+        for n in (40, 25, 33)
+    )
+    data = gather(records, SIGMA)
+    X0 = rng.uniform(0.8, 1.2, (3, 2))
+    frame = unknowns(space, problem.free, problem.states, space.p0, X0, True)
+    z = 0.1 * rng.standard_normal(8)
+    once = Tolerances(0.0, 0.0, 1)
+    arrays = (*frame_arrays(frame), space.p0, X0, 1 / SIGMA, *data.arrays())
+    seen, V = default().one(sensing(problem))(frame.value(z), space.p0, X0, *data.arrays())
+    r, J, _ = rows_of(problem, data, seen, V, frame.slope(z))
+    for back in (default(), Xla()):
+        solved = Solved(*back.one(solving(problem))(z, *arrays, *once))
+        assert solved.loss == pytest.approx(0.5 * r @ r + 0.5 * np.sum(z[2:] ** 2), rel=1e-12)
+        np.testing.assert_allclose(solved.H, J.T @ J, rtol=1e-10, atol=1e-12 * np.abs(J).max() ** 2)
+    np.testing.assert_array_equal((J.T @ J)[2:4, 4:], 0.0)
 
 
 def test_a_grid_knows_until_when_inputs_stay():
