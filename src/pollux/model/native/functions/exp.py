@@ -27,7 +27,7 @@ def power_of_two(e: Emit, biased: str) -> str:
 
 
 def scale(e: Emit, value: str, n: str) -> str:
-    """value 2^n, rounded once also where it becomes subnormal; `n` as left by `reduce`."""
+    """value 2^n, rounded once also where it becomes subnormal; `n` having the format's `shift` added."""
     k = e.op("add", e.bits(n), 2 * e.form.bias - e.form.shift_bits)
     half = e.op("lshr", k, 1)
     return e.mul(e.mul(value, power_of_two(e, half)), power_of_two(e, e.op("sub", k, half)))
@@ -38,22 +38,21 @@ def tail(e: Emit, r: str) -> str:
     return e.fma(e.mul(r, r), e.estrin(r, Q[e.form]), r)
 
 
-def reduce(e: Emit, x: Operand, low: str | None = None) -> tuple[str, str, str]:
-    """(n + shift, n, r) with x + low = n ln 2 + r."""
+def reduce(e: Emit, x: Operand, low: str | None = None) -> tuple[str, str]:
+    """(n + shift, r) with x + low = n ln 2 + r."""
     shifted = e.fma(x, LOG2E, e.form.shift)
-    n = e.sub(shifted, e.form.shift)
-    minus = e.neg(n)
+    minus = e.neg(e.sub(shifted, e.form.shift))
     high, rest = LN2[e.form]
     r = e.fma(minus, high, x)
     if low is not None:
         r = e.add(r, low)
-    return shifted, n, e.fma(minus, rest, r)
+    return shifted, e.fma(minus, rest, r)
 
 
 def exponential(e: Emit, x: str, low: str | None = None, factor: str | None = None) -> str:
     """e^(x + low) factor, |low| tiny: over the whole range, with overflow to infinity and gradual underflow."""
     x = e.floor(e.cap(x, e.form.overflow), e.form.underflow)
-    shifted, _, r = reduce(e, x, low)
+    shifted, r = reduce(e, x, low)
     power = e.add(tail(e, r), 1.0)
     return scale(e, power if factor is None else e.mul(power, factor), shifted)
 
@@ -73,7 +72,7 @@ def exp2(e: Emit, x: str) -> str:
 
 def quarter_expm1(e: Emit, x: str) -> str:
     """(e^x - 1) / 4 where it is finite, as 2^(n-2) (e^r - 1) + (2^(n-2) - 1/4)."""
-    shifted, _, r = reduce(e, x)
+    shifted, r = reduce(e, x)
     s = power_of_two(e, e.op("add", e.bits(shifted), e.form.bias - 2 - e.form.shift_bits))
     return e.fma(s, tail(e, r), e.sub(s, 0.25))
 
