@@ -11,6 +11,7 @@ from pollux.core.errors import DefinitionError
 from pollux.core.signals import Belief, Health
 from pollux.intervene.forecast import build_forecaster
 from pollux.model.augment import augment
+from pollux.model.backend import Xla
 from pollux.model.random import Stream, normal
 from pollux.model.statespace import flatten
 
@@ -128,6 +129,14 @@ def test_more_samples_contain_the_fewer(space, check):
     b = belief(space, [1.0, 300.0], [0.05, 1.0])
     edges, plan = np.array([1000.0, 1300.0]), np.zeros((1, 2))
     np.testing.assert_array_equal(check(b, edges, plan, 459, 4)[:50], check(b, edges, plan, 50, 4))
+
+
+def test_back_ends_agree(space, check):
+    b = belief(space, [1.6, 340.0], [0.02, 2.0])
+    edges, plan = np.array([1000.0, 1050.0, 1300.0]), np.array([[0.0, 2e5], [0.001, 1e5]])
+    xla = build_twin_check(space, longest_step=5.0, backend=Xla())(b, edges, plan, 100, 3)
+    np.testing.assert_allclose(check(b, edges, plan, 100, 3), xla, rtol=1e-12, atol=1e-14)
+    assert xla[:, 1].any()
 
 
 def test_the_planner_has_not_met_its_disturbances(space, check):

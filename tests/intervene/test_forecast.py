@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pollux import Belief, LogNormal, Scalar, Signals, Twin, const, flatten, param, var
@@ -16,6 +16,7 @@ from pollux.core.errors import DefinitionError, InputError
 from pollux.core.signals import Health
 from pollux.intervene.crossing import crossings, quantiles
 from pollux.intervene.forecast import LEVELS, Forecaster, build_forecaster
+from pollux.model.backend import Xla
 from pollux.model.statespace import StateSpace
 
 
@@ -192,6 +193,16 @@ def test_same_seed_same_bits_and_a_larger_ensemble_contains_the_smaller(block: F
     assert not np.array_equal(small.states, block.ensemble(b, seed=2).states)
 
 
+def test_back_ends_agree(block: Forecaster):
+    options = {"horizon": 3600.0, "step": 600.0, "samples": 64, "substeps": 4, "prior_share": 0.5}
+    here, xla = build_forecaster(Block(), **options), build_forecaster(Block(), backend=Xla(), **options)
+    b = belief(here.space, [305.0], [2.0], [100.0])
+    one, other = here.ensemble(b, seed=1), xla.ensemble(b, seed=1)
+    for field in dataclasses.fields(one):
+        np.testing.assert_allclose(getattr(one, field.name), getattr(other, field.name), rtol=1e-12)
+    assert 0 < np.isfinite(one.first[1]).sum() < 64
+
+
 def test_two_plans_meet_the_same_disturbances(block: Forecaster):
     b = belief(block.space, [300.0], [2.0], [0.0])
     times = block.grid(b)
@@ -271,6 +282,7 @@ def test_bad_plans_are_refused(block: Forecaster, times, plan, word):
         block.forecast(belief(block.space, [300.0], [1.0], [0.0]), times, plan)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.integers(1, 200), st.integers(0, 10_000))
 def test_quantiles_are_definition_six(n, seed):
     values = np.random.default_rng(seed).normal(size=(3, n))
