@@ -33,7 +33,7 @@ export function Course({ course }: { course: Trust["nis"]["course"] }) {
         {course.ratio.map((r, k) => {
           if (r === null) return null;
           const [top, foot] = [Math.min(y(r), y(1)), Math.max(y(r), y(1))];
-          const out = r > (course.high[k] ?? Infinity) || r < (course.low[k] ?? 0);
+          const out = r > (course.high[k] ?? Infinity); // a cautious stretch is no reason to look
           return <rect key={k} class={out ? "out" : "in"} x={LEFT + (k + 0.2) * step} width={0.6 * step} y={top} height={Math.max(1.5, foot - top)} />;
         })}
         <text x={LEFT} y={HEIGHT - 4}>{when(first, last)}</text>

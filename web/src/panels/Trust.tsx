@@ -1,6 +1,7 @@
 // Whether the estimate can be believed: the filter against its own statement, each sensor, and the data not used.
+import { Fragment } from "preact";
 import type { Describe, Diagnosis } from "../api/types.ts";
-import { percent } from "../format/number.ts";
+import { fixed, percent } from "../format/number.ts";
 import { span, stamp } from "../format/time.ts";
 import { Course } from "../chart/Course.tsx";
 import { Card } from "../parts/Card.tsx";
@@ -49,8 +50,8 @@ function Sensors({ d, describe }: { d: Diagnosis; describe: Describe }) {
           <thead>
             <tr>
               <th scope="col">Sensor</th><th scope="col">Health, 0 to 1</th>
-              <th scope="col" class="num">NIS now</th><th scope="col" class="num">Inside 95 %</th><th scope="col" class="num">Outside the gate</th>
-              <th scope="col" class="num">Offset</th><th scope="col" class="num">Scatter</th><th scope="col" class="num">Last used</th><th scope="col">Remarks</th>
+              <th scope="col" class="num">NIS now</th><th scope="col" class="num">Inside 95 %</th><th scope="col" class="num">Refused</th>
+              <th scope="col" class="num">Offset</th><th scope="col" class="num">Scatter</th><th scope="col" class="num">Last used</th>
             </tr>
           </thead>
           <tbody>
@@ -58,23 +59,25 @@ function Sensors({ d, describe }: { d: Diagnosis; describe: Describe }) {
               if (!now || !trust) return null;
               const word = healthWord(now.health);
               return (
-                <tr key={signal.name} class={healthy(trust) ? "" : "watch"}>
-                  <th scope="row"><a href={twinLink(describe.name, "signal", signal.name)}>{signal.label}</a></th>
-                  <td class="nowrap">
-                    <svg class="bar" viewBox="0 0 72 6" width="72" height="6" aria-hidden="true">
-                      <rect class="bar-ground" width="72" height="6" rx="3" />
-                      <rect class="bar-fill" width={72 * trust.health} height="6" rx="3" />
-                    </svg>
-                    <b>{trust.health.toFixed(2)}</b>{word && <span class="tag watch">{word}</span>}
-                  </td>
-                  <td class="num">{now.nis === null ? "–" : now.nis.toFixed(2)}</td>
-                  <td class="num">{percent(trust.coverage)}</td>
-                  <td class="num">{percent(trust.refused)}</td>
-                  <td class="num nowrap">{trust.bias === null ? "–" : `${trust.bias.toFixed(2).replace("-", "−")} σ`}</td>
-                  <td class="num nowrap">{trust.spread === null ? "–" : `${trust.spread.toFixed(2)} σ`}</td>
-                  <td class="num nowrap">{now.age === null ? "–" : now.age < 0.05 ? "now" : `${span(now.age)} ago`}</td>
-                  <td class="remarks">{trust.remarks.join("; ") || "–"}</td>
-                </tr>
+                <Fragment key={signal.name}>
+                  <tr class={healthy(trust) ? "" : "watch"}>
+                    <th scope="row"><a href={twinLink(describe.name, "signal", signal.name)}>{signal.label}</a></th>
+                    <td class="nowrap">
+                      <svg class="bar" viewBox="0 0 72 6" width="72" height="6" aria-hidden="true">
+                        <rect class="bar-ground" width="72" height="6" rx="3" />
+                        <rect class="bar-fill" width={72 * trust.health} height="6" rx="3" />
+                      </svg>
+                      <b>{trust.health.toFixed(2)}</b>{word && <span class="tag watch">{word}</span>}
+                    </td>
+                    <td class="num">{now.nis === null ? "–" : now.nis.toFixed(2)}</td>
+                    <td class="num">{percent(trust.coverage)}</td>
+                    <td class="num">{percent(trust.refused)}</td>
+                    <td class="num nowrap">{trust.bias === null ? "–" : `${fixed(trust.bias, 2)} σ`}</td>
+                    <td class="num nowrap">{trust.spread === null ? "–" : `${trust.spread.toFixed(2)} σ`}</td>
+                    <td class="num nowrap">{now.age === null ? "–" : now.age < 0.05 ? "now" : `${span(now.age)} ago`}</td>
+                  </tr>
+                  {trust.remarks.length > 0 && <tr class="remarks"><td colSpan={8}>{trust.remarks.join("; ")}.</td></tr>}
+                </Fragment>
               );
             })}
           </tbody>
