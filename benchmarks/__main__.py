@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+SPEED = ("filter", "tick", "million", "mpc", "calibrate", "simulate", "life", "ensemble", "compile", "ingest")
+"""The items of speed, in the order of the table that README quotes."""
 REQUIRED = ("item", "config", "pollux", "peers", "ratio", "unit", "error")
 
 
@@ -41,19 +43,45 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"work items (default: all): {', '.join(items())}")
     parser.add_argument("--json", action="store_true", help="print the JSON lines only")
+    parser.add_argument(
+        "--table", action="store_true", help="print one table at the end (of the speed items by default)"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="key=value", help="configuration of the items")
     args = parser.parse_args()
     unknown = sorted(set(args.names) - set(items()))
     if unknown:
         parser.error(f"unknown work item {', '.join(unknown)}; known: {', '.join(items())}")
     config = {k: _value(v) for k, v in (pair.split("=", 1) for pair in args.set)}
-    for name in args.names or items():
+    results = []
+    for name in args.names or (SPEED if args.table else items()):
         result = run(name, config)
+        results.append(result)
+        if args.table:
+            continue
         if not args.json:
             peers = ", ".join(f"{k} {v:.4g}" for k, v in result["peers"].items())
             print(f"# {name}: {result['pollux']:.4g} {result['unit']} (peers: {peers}; ratio {result['ratio']})")
         print(json.dumps(result), flush=True)
+    if args.table:
+        print(table(results))
     return 0
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Markdown: one row for each item, with the ratio to each peer (above 1 = Pollux is ahead)."""
+    lines = ["| work item | Pollux | peers in the same run (how many times ahead) |", "|---|---|---|"]
+    for r in results:
+        faster = "/s" in r["unit"]
+        peers = []
+        for name, figure in r["peers"].items():
+            times = r["pollux"] / figure if faster else figure / r["pollux"]
+            peers.append(f"{name} {_short(figure)} ({_short(times)}x)")
+        lines.append(f"| `{r['item']}` | {_short(r['pollux'])} {r['unit']} | {', '.join(peers)} |")
+    return "\n".join(lines)
+
+
+def _short(x: float) -> str:
+    return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.3g}"
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ import numpy as np
 from pollux.model.native import fold
 from pollux.model.native.tape import Block, Cell, Memory, Op, Place, Ref, Tape, UnsupportedError
 
-LIMIT = 20_000
-"""Longest tape, in operations: about two seconds of compilation."""
+LIMIT = 40_000
+"""Longest tape, in operations: an EKF of about a dozen states and sensors, some five seconds of compilation."""
 
 _COMMUTATIVE = frozenset(("add", "mul", "max", "min", "and", "or", "xor", "eq", "ne"))
 

@@ -12,6 +12,7 @@ from pollux.model.native import index as index_rules
 from pollux.model.native.builder import LIMIT, Builder, arguments
 from pollux.model.native.index import constant, each
 from pollux.model.native.layout import in_place, place_outputs
+from pollux.model.native.size import estimate
 from pollux.model.native.tape import Tape, UnsupportedError, Value
 
 Arrays = list[np.ndarray]
@@ -19,6 +20,9 @@ Arrays = list[np.ndarray]
 
 def lower(jaxpr: Any, limit: int = LIMIT) -> Tape:
     """The tape of a closed jaxpr. Raises `UnsupportedError` naming the primitive or the size that is not lowered."""
+    rough = estimate(jaxpr.jaxpr)
+    if rough > FAR * limit:
+        raise UnsupportedError(f"about {rough} scalar operations, and at most {limit} are lowered")
     b = Builder(limit)
     cells = arguments(b, [(v.aval.shape, v.aval.dtype) for v in jaxpr.jaxpr.invars])
     tape = b.tape
@@ -30,6 +34,10 @@ def lower(jaxpr: Any, limit: int = LIMIT) -> Tape:
             flat[k] = e if in_place(e, number, k) else b.ref(e)
         tape.outputs[number] = flat.reshape(out.shape)
     return tape
+
+
+FAR = 4
+"""An estimate this many times above the limit does not come below it by folding and sharing."""
 
 
 def run(b: Builder, closed: Any, args: Arrays) -> Arrays:

@@ -88,8 +88,10 @@ def check(twin: Definition, json: Json = False) -> None:
     """Check a twin: units, shapes, speed, and whether its sensors determine its states and parameters."""
     from pollux.runtime.cli import offline
 
-    report = offline.check(offline.load_twin(twin))
-    emit(report.to_dict() if json else str(report), json)
+    loaded = offline.load_twin(twin)
+    report = offline.check(loaded)
+    kernels = offline.kernels(loaded)
+    emit({**report.to_dict(), "kernels": kernels} if json else f"{report}\n{offline.kernel_lines(kernels)}", json)
     if not report.ok:
         raise typer.Exit(DefinitionError.exit_code)
 

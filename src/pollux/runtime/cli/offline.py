@@ -49,6 +49,49 @@ def check(twin: "Twin") -> Any:
     return check(twin)
 
 
+def kernels(twin: "Twin") -> list[dict[str, Any]]:
+    """What became of the twin's kernels: machine code of which size, or XLA and why."""
+    from pollux.mirror.update import build_mirror
+    from pollux.model.compile import compile
+    from pollux.model.native import Lowered
+
+    compiled, mirror = compile(twin), build_mirror(twin)
+    space, t = compiled.space, 0.0
+    compiled.flow(t, 1.0, space.x0, space.u0, space.p0)
+    for kernel in (compiled.observe, compiled.margins, compiled.linearise):
+        kernel(t, space.x0, space.u0, space.p0)
+    mirror.start(t)
+    out = []
+    for name in ("flow", "observe", "margins", "linearise", "filter"):
+        kernel = mirror.kernel if name == "filter" else getattr(compiled, name)
+        if not isinstance(kernel, Lowered):
+            out.append({"kernel": name, "runs": "XLA", "because": "no native code on this machine"})
+        elif kernel.reason is not None:
+            out.append({"kernel": name, "runs": "XLA", "because": kernel.reason})
+        else:
+            out.extend(
+                {
+                    "kernel": name, "runs": "native", "operations": r.operations, "code_bytes": r.code_bytes,
+                    "lanes": r.lanes, "ready_after_s": round(r.trace_s + r.lower_s + r.compile_s + r.link_s, 4),
+                    "from_cache": r.cached,
+                }
+                for r in kernel.reports
+            )  # fmt: skip
+    return out
+
+
+def kernel_lines(found: list[dict[str, Any]]) -> str:
+    """The same as text."""
+    lines = ["Kernels"]
+    for k in found:
+        if k["runs"] == "native":
+            ready = f"ready after {1000 * k['ready_after_s']:.0f} ms{' from the cache' if k['from_cache'] else ''}"
+            lines.append(f"  {k['kernel']:<10} native: {k['operations']} operations, {k['code_bytes']} bytes, {ready}")
+        else:
+            lines.append(f"  {k['kernel']:<10} XLA: {k['because']}")
+    return "\n".join(lines)
+
+
 def fit(twin: "Twin", path: Path, free: tuple[str, ...] | None, starts: int) -> Any:
     """Calibrate on a record: the `Fit`."""
     from pollux.model.calibrate import calibrate
