@@ -145,4 +145,19 @@ def _or(b: Any, args: tuple[Any, ...], dtype: np.dtype) -> Any:
     return None
 
 
-_IDENTITIES = {"add": _add, "sub": _sub, "mul": _mul, "div": _div, "neg": _neg, "and": _and, "or": _or}
+def _extreme(unbounded: float) -> Any:
+    """`max` with -inf and `min` with inf: a state without a bound is not compared with it."""
+
+    def rule(b: Any, args: tuple[Any, ...], dtype: np.dtype) -> Any:
+        for x, y in (args, args[::-1]):
+            if dtype.kind == "f" and is_known(x, unbounded):
+                return y
+        return None
+
+    return rule
+
+
+_IDENTITIES = {
+    "add": _add, "sub": _sub, "mul": _mul, "div": _div, "neg": _neg, "and": _and, "or": _or,
+    "max": _extreme(-np.inf), "min": _extreme(np.inf),
+}  # fmt: skip
