@@ -76,13 +76,13 @@ def test_states_have_the_mean_and_covariance_of_the_belief():
     half = np.array([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.5, 0.3, 0.0]])
     cov, mean = half @ half.T, np.array([1.0, -1.0, 0.0])
     np.testing.assert_allclose(root_of(cov) @ root_of(cov).T, cov, atol=1e-12)
-    low, high = np.full(3, -np.inf), np.array([np.inf, np.inf, 0.1])
+    bounds = ((-np.inf,) * 3, (np.inf, np.inf, 0.1))
     kernel = default().fleet(
-        members_program(Widened((), (), np.zeros((3, 0))), Stream.LIFE_START, Stream.LIFE_PARAMETERS)
+        members_program(Widened((), (), np.zeros((3, 0))), bounds, Stream.LIFE_START, Stream.LIFE_PARAMETERS)
     )
 
     def draw(n):
-        return kernel(mean, root_of(cov), low, high, np.zeros(0), np.zeros((3, 0)), np.int64(3), np.arange(n))[0]
+        return kernel(mean, root_of(cov), np.zeros(0), np.zeros((3, 0)), np.int64(3), np.arange(n))[0]
 
     x = draw(N)
     np.testing.assert_allclose(x[1], 2 * x[0] - 3, atol=1e-6)

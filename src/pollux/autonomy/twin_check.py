@@ -24,7 +24,7 @@ import numpy as np
 from pollux.core.errors import DefinitionError
 from pollux.core.signals import Belief
 from pollux.model.backend import Backend, Kernel, Program, default
-from pollux.model.members import Widened, members_program, root_of, widened
+from pollux.model.members import Bounds, Widened, bounds_of, members_program, root_of, widened
 from pollux.model.random import Stream, normal
 from pollux.model.rk4 import transition
 from pollux.model.statespace import StateSpace, System
@@ -57,8 +57,7 @@ class CompiledCheck:
         middles = start + h * (np.arange(n) + 0.5)
         rows = plan[np.clip(np.searchsorted(edges, middles, side="right") - 1, 0, len(plan) - 1)]
         common = np.int64(seed), np.arange(samples)
-        low, high = self.space.bounds("x")
-        x, *p = self.draw(belief.mean, root_of(belief.cov), low, high, self.params, self.wide.widths, *common)
+        x, *p = self.draw(belief.mean, root_of(belief.cov), self.params, self.wide.widths, *common)
         p = p[0] if p else self.params
         total = np.zeros((len(self.space.system.margin_names), samples))
         for k in range(0, n, BLOCK):
@@ -89,8 +88,7 @@ def build_twin_check(
         raise DefinitionError(f"`longest_step` must be above 0 s, got {longest_step!r}")
     if not prior_share >= 0:
         raise DefinitionError(f"`prior_share` must be >= 0, got {prior_share!r}")
-    low, high = space.bounds("x")
-    bounds = (tuple(low.tolist()), tuple(high.tolist()))
+    bounds = bounds_of(space)
     wide = widened(space, share=prior_share, known=space.system.x_names)
     engine = backend or default()
     return CompiledCheck(
@@ -99,13 +97,9 @@ def build_twin_check(
         wide,
         space.p0 if params is None else np.asarray(params, np.float64),
         space.Q if Q is None else np.asarray(Q, np.float64),
-        engine.fleet(members_program(wide, Stream.CHECK_START, Stream.CHECK_PARAMETERS)),
+        engine.fleet(members_program(wide, bounds, Stream.CHECK_START, Stream.CHECK_PARAMETERS)),
         engine.fleet(check_program(space.system, wide, bounds)),
     )
-
-
-Bounds = tuple[tuple[float, ...], tuple[float, ...]]
-"""Lowest and highest value of each state."""
 
 
 @lru_cache(maxsize=64)

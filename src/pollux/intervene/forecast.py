@@ -29,7 +29,7 @@ from pollux.intervene.crossing import crossings, quantiles
 from pollux.model.augment import augment
 from pollux.model.backend import Backend, Kernel, Program, default
 from pollux.model.compile import Kernels
-from pollux.model.members import Widened, draw_parameters, draw_state, root_of, widened
+from pollux.model.members import Bounds, Widened, bounds_of, draw_parameters, draw_state, root_of, widened
 from pollux.model.random import Stream, normal
 from pollux.model.rk4 import rk4
 from pollux.model.statespace import StateSpace, System, flatten
@@ -121,10 +121,9 @@ class Forecaster:
         times, plan = self._plan(belief, plan_times, plan)
         begins = np.concatenate([[belief.t], times[:-1]])
         held = np.concatenate([belief.inputs[None], plan[:-1]])
-        low, high = self.space.bounds("x")
         x, y, g, goal, first, worst = self.kernel(
             begins, times, held, plan, belief.mean, root_of(belief.cov), self.params, self.wide.widths,
-            np.sqrt(self.Q), np.sqrt(self.R), low, high, np.int64(seed), np.arange(samples or self.samples),
+            np.sqrt(self.Q), np.sqrt(self.R), np.int64(seed), np.arange(samples or self.samples),
         )  # fmt: skip
         return Spread(times, x, y, g, goal, first, worst)
 
@@ -180,7 +179,7 @@ def build_forecaster(
         if substeps < 1 or abs(substeps * period - step) > 1e-9 * step:
             raise DefinitionError(f"The step of a forecast is a multiple of the period {period} s, received {step}")
     wide = widened(space, share=prior_share, known=space.system.x_names)
-    kernel = (backend or default()).fleet(forecast_program(space.system, substeps, wide))
+    kernel = (backend or default()).fleet(forecast_program(space.system, bounds_of(space), substeps, wide))
     return Forecaster(
         space, float(horizon), float(step), samples, wide,
         space.p0 if params is None else np.asarray(params, np.float64),
@@ -198,26 +197,24 @@ def resolved(space: StateSpace, step: float) -> int:
 
 
 def bounded(system: System, low: Array, high: Array) -> Callable[[Any, Any, Array, Array, Array], Array]:
-    """One step (t, h, x, u, p) -> x of a twin that is never asked outside the declared range of its states."""
-
-    def rate(t, x, u, p):
-        return system.f(t, jnp.clip(x, low, high), u, p)
-
-    return rk4(rate, 1) if system.period is None else lambda t, h, x, u, p: rate(t, x, u, p)
+    """One step (t, h, x, u, p) -> x, from a state within the declared range, of a twin never asked outside of it."""
+    if system.period is not None:
+        return lambda t, h, x, u, p: system.f(t, x, u, p)
+    return rk4(lambda t, x, u, p: system.f(t, jnp.clip(x, low, high), u, p), 1)
 
 
-def forecast_program(system: System, substeps: int, wide: Widened) -> Program:
+def forecast_program(system: System, bounds: Bounds, substeps: int, wide: Widened) -> Program:
     """Per-member program of the forecast; results as in `Spread`.
 
-    (begins, times (T,), held, plan (T, u), mean, root, p, widths, sd, noise, low, high, seed, member): `held` is in
-    force from `begins` to `times`, `plan` from `times` on; `widths` are those of `wide`.
+    (begins, times (T,), held, plan (T, u), mean, root, p, widths, sd, noise, seed, member): `held` is in force from
+    `begins` to `times`, `plan` from `times` on; `widths` are those of `wide`.
     """
     n, ny, m = len(system.x_names), len(system.y_names), len(system.margin_names)
+    low, high = map(jnp.asarray, bounds)
+    advance = bounded(system, low, high)
 
-    def fn(begins, times, held, plan, mean, root, p, widths, sd, noise, low, high, seed, member):
+    def fn(begins, times, held, plan, mean, root, p, widths, sd, noise, seed, member):
         p = draw_parameters(wide, p, widths, seed, Stream.FORECAST_PARAMETERS, member)
-
-        advance = bounded(system, low, high)
 
         def interval(carry, given):
             k, x, spent, first, worst = carry
@@ -250,7 +247,7 @@ def forecast_program(system: System, substeps: int, wide: Widened) -> Program:
         _, _, spent, first, worst = carry
         return X, Y, G, spent, first, worst
 
-    return Program("forecast", (system, substeps, wide), fn, (False,) * 13 + (True,))
+    return Program("forecast", (system, bounds, substeps, wide), fn, (False,) * 11 + (True,))
 
 
 def _note(first: Array, worst: Array, g: Array, when: Array, live: Array) -> tuple[Array, Array]:

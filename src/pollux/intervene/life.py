@@ -25,7 +25,7 @@ from pollux.core.twin import Twin
 from pollux.intervene.forecast import bounded
 from pollux.model.augment import augment
 from pollux.model.backend import Backend, Kernel, Program, default
-from pollux.model.members import Widened, members_program, root_of, widened
+from pollux.model.members import Bounds, Widened, bounds_of, members_program, root_of, widened
 from pollux.model.random import Stream, normal
 from pollux.model.statespace import StateSpace, System, flatten
 
@@ -87,12 +87,9 @@ class Life:
         than `step`. Another number of rows compiles once more. Raises `InputError` for a plan that does not fit.
         """
         begins, counts, h, rows = self._stretches(belief, horizon, times, plan)
-        low, high = self.space.bounds("x")
         common = np.int64(seed), np.arange(samples)
-        x, *p = self.draw(belief.mean, root_of(belief.cov), low, high, self.params, self.wide.widths, *common)
-        when, which = self.kernel(
-            begins, counts, h, rows, x, p[0] if p else self.params, np.sqrt(self.Q), low, high, *common
-        )
+        x, *p = self.draw(belief.mean, root_of(belief.cov), self.params, self.wide.widths, *common)
+        when, which = self.kernel(begins, counts, h, rows, x, p[0] if p else self.params, np.sqrt(self.Q), *common)
         return Events(belief.t, belief.t + horizon, self.space.system.margin_names, when, which)
 
     def _stretches(self, belief: Belief, horizon: float, times: Any, plan: Any) -> tuple[np.ndarray, ...]:
@@ -146,28 +143,27 @@ def build_life(
     wide = widened(space, share=prior_share, known=space.system.x_names)
     Q = space.Q if Q is None else np.asarray(Q, np.float64)
     noisy = tuple(np.flatnonzero(Q).tolist())
-    engine = backend or default()
+    engine, bounds = backend or default(), bounds_of(space)
     return Life(
         space,
         space.system.period or float(step),
         wide,
         space.p0 if params is None else np.asarray(params, np.float64),
         Q,
-        engine.fleet(members_program(wide, Stream.LIFE_START, Stream.LIFE_PARAMETERS)),
-        engine.fleet(life_program(space.system, noisy, bool(wide.index))),
+        engine.fleet(members_program(wide, bounds, Stream.LIFE_START, Stream.LIFE_PARAMETERS)),
+        engine.fleet(life_program(space.system, bounds, noisy, bool(wide.index))),
     )
 
 
-def life_program(system: System, noisy: tuple[int, ...], own_parameters: bool) -> Program:
-    """Per-member program (begins, counts, h (S,), rows (S, u), x, p, sd, low, high, seed, member) -> (when, which).
+def life_program(system: System, bounds: Bounds, noisy: tuple[int, ...], own_parameters: bool) -> Program:
+    """Per-member program (begins, counts, h (S,), rows (S, u), x, p, sd, seed, member) -> (when, which).
 
     `noisy` are the states with process noise; `own_parameters` says whether members differ in p.
     """
-    n = len(system.x_names)
+    n, (low, high) = len(system.x_names), map(jnp.asarray, bounds)
+    advance = bounded(system, low, high)
 
-    def fn(begins, counts, h, rows, x, p, sd, low, high, seed, member):
-        advance = bounded(system, low, high)
-
+    def fn(begins, counts, h, rows, x, p, sd, seed, member):
         def stretch(carry, row):
             k, x, when, which = carry
             begin, count, h, u = row
@@ -197,8 +193,8 @@ def life_program(system: System, noisy: tuple[int, ...], own_parameters: bool) -
         (_, _, when, which), _ = jax.lax.scan(stretch, start, (begins, counts, h, rows))
         return when, which
 
-    fleet = (False, False, False, False, True, own_parameters, False, False, False, False, True)
-    return Program("life", (system, noisy, own_parameters), fn, fleet)
+    fleet = (False, False, False, False, True, own_parameters, False, False, True)
+    return Program("life", (system, bounds, noisy, own_parameters), fn, fleet)
 
 
 def _crossing(last: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:

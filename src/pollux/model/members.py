@@ -21,6 +21,15 @@ from pollux.model.backend import Program
 from pollux.model.random import Stream, normal
 from pollux.model.statespace import StateSpace
 
+Bounds = tuple[tuple[float, ...], tuple[float, ...]]
+"""Lowest and highest value of each state: part of a program, so that a bound at infinity is not compared with."""
+
+
+def bounds_of(space: StateSpace) -> Bounds:
+    """Bounds of the states as a key."""
+    low, high = space.bounds("x")
+    return tuple(low.tolist()), tuple(high.tolist())
+
 
 @dataclass(frozen=True)
 class Widened:
@@ -65,14 +74,15 @@ def draw_state(mean: Array, root: Array, low: Array, high: Array, seed: Any, str
 
 
 @lru_cache(maxsize=64)
-def members_program(wide: Widened, start: Stream, parameters: Stream) -> Program:
-    """Per-member program (mean, root, low, high, p, widths, seed, member) -> (x,), or (x, p) where some are widened."""
+def members_program(wide: Widened, bounds: Bounds, start: Stream, parameters: Stream) -> Program:
+    """Per-member program (mean, root, p, widths, seed, member) -> (x,), or (x, p) where some are widened."""
+    low, high = map(jnp.asarray, bounds)
 
-    def fn(mean, root, low, high, p, widths, seed, member):
+    def fn(mean, root, p, widths, seed, member):
         x = draw_state(mean, root, low, high, seed, start, member)
         return (x, draw_parameters(wide, p, widths, seed, parameters, member)) if wide.index else (x,)
 
-    return Program("members", (wide, start, parameters), fn, (False,) * 7 + (True,))
+    return Program("members", (wide, bounds, start, parameters), fn, (False,) * 5 + (True,))
 
 
 def root_of(cov: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
