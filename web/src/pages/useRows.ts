@@ -32,7 +32,7 @@ export function useRows(count: number, view: string): RowWindow {
   const box = useRef<HTMLDivElement>(null);
   const [range, setRange] = useState({ first: 0, last: 60, height: 36, top: 0, page: 20 });
   const [chosen, setChosen] = useState<number | null>(null);
-  const moving = useRef(false); // the keyboard moved the row: it takes the focus as soon as it exists
+  const heading = useRef<number | null>(null); // the row that the keyboard asked for takes the focus as soon as it exists
 
   const head = () => box.current?.querySelector("thead")?.offsetHeight ?? 0;
 
@@ -60,13 +60,14 @@ export function useRows(count: number, view: string): RowWindow {
   useEffect(() => {
     box.current?.scrollTo(0, 0);
     setChosen(null);
+    heading.current = null;
   }, [view]);
 
   useEffect(() => {
-    if (!moving.current) return;
+    if (heading.current === null) return;
     const link = box.current?.querySelector<HTMLElement>('tbody a[tabindex="0"]');
-    if (!link || link.dataset["row"] !== String(chosen)) return; // not fetched yet
-    moving.current = false;
+    if (!link || link.dataset["row"] !== String(heading.current)) return; // not rendered or not fetched yet
+    heading.current = null;
     link.focus({ preventScroll: true });
   });
 
@@ -91,7 +92,7 @@ export function useRows(count: number, view: string): RowWindow {
       const to = step(e.key, onRow ? active : e.key === "ArrowDown" ? active - 1 : active, count, range.page);
       if (to === null) return;
       e.preventDefault();
-      moving.current = true;
+      heading.current = to;
       setChosen(to);
       inSight(to);
     },
