@@ -311,6 +311,7 @@ def test_connectors_are_made_from_the_wiring(tmp_path):
         ("mqtt", {"url": "mqtt://u:secret@x"}, "environment variable"),
         ("mqtt", {"url": "mqtt://x:99999"}, "'mqtt://host:1883'"),
         ("mqtt", {}, "needs a broker"),
+        ("mqtt", {"protocol": "5"}, "needs a broker"),
         ("replay", {}, "needs `paths`"),
         ("replay", {"paths": ["none.csv"]}, "does not"),
         ("replay", {"paths": ["r.csv"], "layout": "tall"}, "'wide' or 'long'"),

@@ -105,6 +105,8 @@ def _broker(place: Place) -> Any:
         raise WiringError(
             f"{place.where}: `protocol` is one of '3.1.1', '5': got {given!r}. {closest(given, versions)}"
         )
+    if given == "5" and embedded(place.wiring):
+        raise WiringError(f"{place.where}: the embedded broker speaks MQTT 3.1.1: remove `protocol`, or give a `url`.")
     keepalive = float(s.get("keepalive", 15))
     if not 1 <= keepalive <= 3600:
         raise WiringError(f"{place.where}: `keepalive` is between 1 and 3600 s: got {keepalive:g}. Correct it.")

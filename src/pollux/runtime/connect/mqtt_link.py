@@ -41,8 +41,10 @@ class MqttLost(ConnectionError):
 class MqttLink(asyncio.Protocol):
     """A connection, once: open it, use it until `MqttLost`, make a new one."""
 
-    def __init__(self, *, version: Version = Version.V311, keepalive: float = 15.0, room: int = ROOM):
-        self.version, self._keepalive, self._room = version, keepalive, room
+    def __init__(
+        self, *, version: Version = Version.V311, keepalive: float = 15.0, room: int = ROOM, patience: float = TIMEOUT
+    ):
+        self.version, self._keepalive, self._room, self._patience = version, keepalive, room, patience
         self._buffer = bytearray()
         self._inbox: deque[Publication] = deque()
         self._weight = 0
@@ -81,7 +83,7 @@ class MqttLink(asyncio.Protocol):
     ) -> None:
         """Connect and wait for the broker's yes. Raises `MqttLost`."""
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(self._patience):
                 await self._loop.create_connection(lambda: self, host, port, ssl=tls)
                 self._write(
                     wire.connect(
@@ -237,7 +239,7 @@ class MqttLink(asyncio.Protocol):
         answer = self._answers[kind, mid] = self._loop.create_future()
         try:
             self._write(packet)
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(self._patience):
                 return await answer
         finally:
             self._answers.pop((kind, mid), None)
@@ -278,7 +280,7 @@ class MqttLink(asyncio.Protocol):
         for answer in (*self._answers.values(), self._hello):
             if not answer.done():
                 answer.set_exception(MqttLost(why))
-        if self._hello.done():
+        if self._hello.done() and not self._hello.cancelled():
             self._hello.exception()  # it may be that nobody waits for it any more
         self._arrived.set()
         self._writable.set()
