@@ -232,3 +232,10 @@ def test_methods_are_values_and_refuse_nonsense():
     assert hash(Adaptive(1e-6)) == hash(Adaptive(1e-6))
     with pytest.raises(ValueError, match="at least one substep"):
         RK4(0)
+    for bad in (lambda: Adaptive(0.0), lambda: Stiff(atol=-1.0), lambda: Stiff(max_steps=0)):
+        with pytest.raises(ValueError, match="received"):
+            bad()
+    with pytest.raises(ValueError, match="orders 5 and 8"):
+        Adaptive(order=6)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="tridiagonal"):
+        Stiff(jacobian="banded")  # pyright: ignore[reportArgumentType]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pollux.model.control import Tolerance
+from pollux.model.control import Tolerance, check
 from pollux.model.dop853 import DOP853
 from pollux.model.embedded import march
 from pollux.model.integrate import March
@@ -24,6 +24,11 @@ class Adaptive:
     order: Literal[5, 8] = 5
     max_steps: int = 10_000
     gradient: Literal["forward", "reverse"] = "forward"
+
+    def __post_init__(self):
+        check(self.rtol, self.atol, self.max_steps)
+        if self.order not in (5, 8):
+            raise ValueError(f"`Adaptive` has the orders 5 and 8, received {self.order!r}")
 
     def march(self, system: System) -> March:
         """The method at work on a continuous system."""

@@ -45,6 +45,14 @@ TINY = 1e-10
 """Least error norm that the controller sees: far below it the step grows by `GROW` whatever the error."""
 
 
+def check(rtol: float, atol: float, max_steps: int) -> None:
+    """Raise `ValueError` for tolerances that no step can meet, or without any step."""
+    if not (0 < rtol < 1 and 0 <= atol < math.inf):
+        raise ValueError(f"`rtol` lies between 0 and 1 and `atol` is not negative, received {rtol!r} and {atol!r}")
+    if max_steps < 1:
+        raise ValueError(f"`max_steps` is at least 1, received {max_steps!r}")
+
+
 def scale(tol: Tolerance, x0: Array, x1: Array) -> Array:
     """What each element of the local error is measured by."""
     return tol.atol + tol.rtol * jnp.maximum(jnp.abs(x0), jnp.abs(x1))

@@ -17,7 +17,7 @@ from jax import Array
 
 from pollux.model.bounded import repeat_while
 from pollux.model.control import Control, Tolerance, begin, first_step, mean_square, next_step, scale
-from pollux.model.integrate import OUTCOMES, Info, Leg, March, Outcome, code_of
+from pollux.model.integrate import OUTCOMES, Info, Leg, March, Outcome, code_of, next_change
 from pollux.model.statespace import System
 
 Gradient = Literal["forward", "reverse"]
@@ -105,7 +105,7 @@ def march(system: System, scheme: Scheme, tol: Tolerance, max_steps: int, gradie
         at_end = jnp.where(leg.end > leg.start, at_end, x)
         return m._replace(code=code), at_end, Info(steps, rejected, code)
 
-    return March(start, advance)
+    return March(start, advance, next_change)
 
 
 def _restart(scheme: Scheme, f: Slope, m: Memory, x: Array, s: Any) -> Memory:

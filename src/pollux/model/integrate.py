@@ -63,6 +63,8 @@ class March(NamedTuple):
     """(base, span, x (n,), u (m,), p (k,)) -> memory at time zero of a grid that lasts `span` seconds."""
     advance: Callable[[Any, Array, Leg], tuple[Any, Array, Info]]
     """(memory, x at leg.start, leg) -> (memory, x at leg.end, what it cost). A leg of length zero leaves x alone."""
+    ahead: Callable[[Array, Array], Array]
+    """(times (T,), U (T, m)) -> what the leg that starts at each instant is told as `stop` (T,)."""
 
 
 Flow = Callable[[Any, Any, Array, Array, Array], tuple[Array, Info]]
@@ -92,7 +94,7 @@ def memoryless(advance: Callable[[Any, Any, Array, Array, Array], Array], steps:
         new = jnp.where(dt > 0, advance(leg.base + leg.start, dt, x, leg.u, leg.p), x)
         return memory, new, Info(jnp.where(dt > 0, jnp.int32(steps), 0), jnp.int32(0), code_of(new))
 
-    return March(lambda base, span, x, u, p: (), leg)
+    return March(lambda base, span, x, u, p: (), leg, lambda times, U: times)
 
 
 def flow_of(system: System, method: Method) -> Flow:
@@ -144,13 +146,13 @@ def readings(
         zero = jnp.zeros_like(base)
         first = Info(jnp.int32(0), jnp.int32(0), code_of(x0))
         carry = (march.begin(base, span, x0, U[0], p), x0, first, zero, zero, jnp.bool_(False), U[0])
-        carry, out = jax.lax.scan(instant, carry, (times, U, _stops(times, U)))
+        carry, out = jax.lax.scan(instant, carry, (times, U, march.ahead(times, U)))
         return out, carry[2]
 
     return run
 
 
-def _stops(times: Array, U: Array) -> Array:
+def next_change(times: Array, U: Array) -> Array:
     """For each instant, the seconds since the first at which the input next changes, or those of the last instant."""
     base = times[0]
 

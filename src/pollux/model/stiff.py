@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pollux.model.control import Tolerance
+from pollux.model.control import Tolerance, check
 from pollux.model.embedded import march
 from pollux.model.integrate import March
 from pollux.model.lu import DENSE
@@ -26,6 +26,11 @@ class Stiff:
     jacobian: Literal["dense", "tridiagonal"] = "dense"
     max_steps: int = 10_000
     gradient: Literal["forward", "reverse"] = "forward"
+
+    def __post_init__(self):
+        check(self.rtol, self.atol, self.max_steps)
+        if self.jacobian not in ("dense", "tridiagonal"):
+            raise ValueError(f"`jacobian` is 'dense' or 'tridiagonal', received {self.jacobian!r}")
 
     def march(self, system: System) -> March:
         """The method at work on a continuous system."""
