@@ -9,6 +9,7 @@ from pollux.core.errors import DefinitionError, InputError
 from pollux.model.backend import Xla
 from pollux.model.identify import Verdict
 from pollux.model.leastsquares import FitOutcome
+from pollux.model.rounds import WORTH
 
 TIMES = 4.0 * np.arange(120)
 METHOD = RK4(1)
@@ -102,6 +103,21 @@ def test_native_and_xla_agree(fleet):
     np.testing.assert_allclose(ours.values, peer.values, rtol=1e-8)
     np.testing.assert_allclose(ours.errors, peer.errors, rtol=1e-7)
     np.testing.assert_array_equal(ours.passes, peer.passes)
+
+
+def test_a_large_fleet_gives_the_same_bits_as_small_ones(fleet):
+    """In a large fleet the twins that take longer move together, in several rounds."""
+    y, u, _ = fleet
+    rng = np.random.default_rng(7)
+    size = 50 * TWINS
+    assert size > 2 * WORTH
+    start = np.stack([rng.uniform(5e-3, 0.044, size), rng.uniform(2e-3, 0.1, size), rng.uniform(0.7, 1.3, size)])
+    whole = fitted((np.tile(y, 50), np.tile(u, 50), start))
+    assert np.median(whole.passes) < 0.6 * whole.passes.max()
+    for i in range(0, size, 10 * TWINS):
+        part = fitted((y, u, start[:, i : i + TWINS]))
+        for name in ("values", "errors", "loss", "passes"):
+            np.testing.assert_array_equal(getattr(whole, name)[..., i : i + TWINS], getattr(part, name))
 
 
 def test_twins_that_cannot_be_calibrated_are_said_and_change_no_other(fleet):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import least_squares, lsq_linear
 
-from pollux.model.leastsquares import FIT_OUTCOMES, FitOutcome, Tolerances, levenberg_marquardt
+from pollux.model.leastsquares import FIT_OUTCOMES, FitOutcome, Tolerances, begin, levenberg_marquardt
 from pollux.model.stream import Sums
 
 TIGHT = Tolerances(1e-14, 1e-12, 200)
@@ -23,9 +23,10 @@ def sums(residual):
 
 
 def solved(residual, z0, low=-np.inf, high=np.inf, precision=0.0, tol=TIGHT):
-    z0 = jnp.asarray(z0, jnp.float64)
-    low, high, precision = (jnp.broadcast_to(jnp.asarray(v, jnp.float64), z0.shape) for v in (low, high, precision))
-    out = jax.jit(lambda *a: levenberg_marquardt(sums(residual), *a))(z0, low, high, precision, tol)
+    z0 = np.asarray(z0, np.float64)
+    low, high, precision = (np.broadcast_to(np.asarray(v, np.float64), z0.shape) for v in (low, high, precision))
+    run = jax.jit(lambda *a: levenberg_marquardt(sums(residual), *a))
+    out = run(begin(z0, low, high), low, high, precision, tol)
     return out, FIT_OUTCOMES[int(out.code)]
 
 
@@ -56,8 +57,8 @@ def test_active_bounds_as_scipy(box):
 
 SHAPE = (12, 4)
 BOXED = jax.jit(
-    lambda A, b, z0, low, high, precision: levenberg_marquardt(
-        sums(lambda z: A @ z - b), z0, low, high, precision, TIGHT
+    lambda A, b, at, low, high, precision: levenberg_marquardt(
+        sums(lambda z: A @ z - b), at, low, high, precision, TIGHT
     )
 )
 
@@ -70,7 +71,7 @@ def test_linear_problems_in_any_box_as_scipy(seed, width, pull):
     A, b = rng.standard_normal(SHAPE), 3 * rng.standard_normal(SHAPE[0])
     middle = rng.standard_normal(4)
     low, high = middle - width, middle + width
-    out = BOXED(A, b, middle, low, high, np.full(4, pull))
+    out = BOXED(A, b, begin(middle, low, high), low, high, np.full(4, pull))
     peer = lsq_linear(
         np.vstack([A, np.sqrt(pull) * np.eye(4)]), np.append(b, np.zeros(4)), (low, high), method="bvls", tol=1e-14
     )
@@ -105,12 +106,27 @@ def test_a_limit_of_passes_is_told():
     assert out.iterations == 3
 
 
+def test_going_on_is_as_if_nothing_had_been():
+    low, high, none = np.full(2, -np.inf), np.full(2, np.inf), np.zeros(2)
+    evaluate = sums(rosenbrock)
+    run = jax.jit(lambda at, n: levenberg_marquardt(evaluate, at, low, high, none, Tolerances(1e-14, 1e-12, n)))
+    start = begin(np.array([-1.2, 1.0]), low, high)
+    whole, part = run(start, 200), start
+    for limit in range(3, 60, 3):
+        part = run(part, limit)
+        if not part.running:
+            break
+    assert not part.running
+    for a, b in zip(part, whole, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_lanes_do_not_see_each_other():
-    z0 = jnp.array([[-1.2, 1.0], [jnp.nan, 0.0], [0.3, -2.0]])
-    wide = jnp.full(2, jnp.inf)
-    run = jax.vmap(lambda z: levenberg_marquardt(sums(rosenbrock), z, -wide, wide, 0 * z, TIGHT))
-    out = run(z0)
+    z0 = np.array([[-1.2, np.nan, 0.3], [1.0, 0.0, -2.0]])
+    wide = np.full(2, np.inf)
+    run = jax.vmap(lambda at: levenberg_marquardt(sums(rosenbrock), at, -wide, wide, np.zeros(2), TIGHT), -1, -1)
+    out = run(begin(z0, -wide[:, None], wide[:, None]))
     assert [FIT_OUTCOMES[int(c)] for c in out.code] == [
         FitOutcome.CONVERGED, FitOutcome.NOT_FINITE, FitOutcome.CONVERGED,
     ]  # fmt: skip
-    np.testing.assert_allclose(out.z[::2], 1.0, rtol=1e-7)
+    np.testing.assert_allclose(out.z[:, ::2], 1.0, rtol=1e-7)

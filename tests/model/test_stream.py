@@ -8,7 +8,7 @@ from pollux import RK4, Adaptive, Record, Scalar, Signals, Twin, flatten, param,
 from pollux.model.backend import Xla, default
 from pollux.model.coordinates import unknowns
 from pollux.model.fitting import frame_arrays, gather, grid, rows_of, sensing, solving
-from pollux.model.leastsquares import Solved, Tolerances
+from pollux.model.leastsquares import Descent, Tolerances, begin
 from pollux.model.stream import Problem, sums
 
 TIMES = np.cumsum(np.r_[0.0, np.tile([2.0, 3.0, 1.0], 13)])
@@ -139,7 +139,8 @@ def test_several_records_put_their_sums_together():
     seen, V = default().one(sensing(problem))(frame.value(z), space.p0, X0, *data.arrays())
     r, J, _ = rows_of(problem, data, seen, V, frame.slope(z))
     for back in (default(), Xla()):
-        solved = Solved(*back.one(solving(problem))(z, *arrays, *once))
+        at = begin(z, frame.low, frame.high)
+        solved = Descent(*back.one(solving(problem))(*at, *arrays, *once))
         assert solved.loss == pytest.approx(0.5 * r @ r + 0.5 * np.sum(z[2:] ** 2), rel=1e-12)
         np.testing.assert_allclose(solved.H, J.T @ J, rtol=1e-10, atol=1e-12 * np.abs(J).max() ** 2)
     np.testing.assert_array_equal((J.T @ J)[2:4, 4:], 0.0)

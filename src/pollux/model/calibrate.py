@@ -19,7 +19,7 @@ from pollux.model.coordinates import Coordinates, choose, unknowns
 from pollux.model.fit import Fit, natural, summarise
 from pollux.model.fitting import Data, frame_arrays, gather, rows_of, sensing, solving
 from pollux.model.integrate import Method
-from pollux.model.leastsquares import FIT_OUTCOMES, FitOutcome, Solved, Tolerances
+from pollux.model.leastsquares import FIT_OUTCOMES, Descent, FitOutcome, Tolerances, begin
 from pollux.model.record import Record, as_record
 from pollux.model.simulate import DEFAULT_METHOD, as_state
 from pollux.model.statespace import StateSpace, flatten
@@ -115,12 +115,14 @@ def _solve(
     X0: np.ndarray,
     data: Data,
     tolerances: Tolerances,
-) -> Solved:
+) -> Descent:
     """Every start, lane last; one start alone runs as one twin."""
     arrays = (*frame_arrays(frame), p, _squeezed(X0), 1 / data.sigma, *data.arrays(), *tolerances)
     if Z0.shape[1] > 1:
-        return Solved(*back.fleet(solving(problem))(Z0, *arrays))
-    return Solved(*(v[..., None] for v in back.one(solving(problem))(Z0[:, 0], *arrays)))
+        at = begin(Z0, frame.low[:, None], frame.high[:, None])
+        return Descent(*back.fleet(solving(problem))(*at, *arrays))
+    at = begin(Z0[:, 0], frame.low, frame.high)
+    return Descent(*(v[..., None] for v in back.one(solving(problem))(*at, *arrays)))
 
 
 def _rows(

@@ -14,14 +14,15 @@ from pollux.core.twin import Twin
 from pollux.model.backend import Backend, default
 from pollux.model.calibrate import DEFAULT_TOLERANCES
 from pollux.model.coordinates import choose, unknowns
-from pollux.model.fitting import Lanes, frame_arrays, grid, scattering, solving
-from pollux.model.fleetfit import FleetFit, Solution, summarise_fleet
+from pollux.model.fitting import Lanes, data_lanes, frame_arrays, grid, scattering, solving
+from pollux.model.fleetfit import FleetFit, summarise_fleet
 from pollux.model.integrate import Method
-from pollux.model.leastsquares import Tolerances
+from pollux.model.leastsquares import Tolerances, begin
 from pollux.model.record import as_inputs
+from pollux.model.rounds import in_rounds
 from pollux.model.simulate import DEFAULT_METHOD, as_state
 from pollux.model.statespace import StateSpace, flatten
-from pollux.model.stream import Problem
+from pollux.model.stream import Problem, Scatter
 
 
 def calibrate_fleet(
@@ -65,14 +66,15 @@ def calibrate_fleet(
     weight = 1 / _sigma(space, y)
     origin, rows = grid(t, u, y)
     data = (*origin, *rows)
-    z0 = np.zeros((len(frame), size))
-    solved = back.fleet(solving(problem, lanes))(z0, *frame_arrays(frame), P, X0, weight, *data, *tolerances)
-    z, loss, passes, code, H = solved
-    theta = frame.value(z)
+    own = (*frame_arrays(frame), P, X0, weight)
+    at = begin(np.zeros((len(frame), size)), frame.low, frame.high)
+    fleet = (*(True,) * len(own), *data_lanes(lanes))
+    end = in_rounds(back.fleet(solving(problem, lanes)), at, (*own, *data), fleet, tolerances)
+    theta = frame.value(end.z)
     P, X0 = P.copy(), X0.copy()
     P[list(chosen)], X0[list(states)] = theta[: len(chosen)], theta[len(chosen) :]
     spread = back.fleet(scattering(problem, lanes))(theta, P, X0, weight, *data)
-    return summarise_fleet(twin, space, frame, P, X0, weight, Solution(z, loss, passes, code, H, *spread))
+    return summarise_fleet(twin, space, frame, P, X0, weight, end, Scatter(*spread))
 
 
 def _inputs(space: StateSpace, inputs: Any, times: Any) -> tuple[np.ndarray, np.ndarray]:

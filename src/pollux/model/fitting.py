@@ -19,12 +19,12 @@ from jaxtyping import Bool, Float
 
 from pollux.model.backend import Program
 from pollux.model.coordinates import Coordinates, to_value
-from pollux.model.leastsquares import Tolerances, levenberg_marquardt
+from pollux.model.leastsquares import Descent, Tolerances, levenberg_marquardt
 from pollux.model.record import Record
 from pollux.model.stream import Origin, Problem, Rows, Sums, rows, scatter, sums
 
-_ROWS = len(Rows._fields)
-_ORIGIN = len(Origin._fields)
+_ROWS, _ORIGIN, _DESCENT = len(Rows._fields), len(Origin._fields), len(Descent._fields)
+_OWN = 9  # arrays of one twin: coordinates, parameters, first states and weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,10 @@ class Lanes:
 
 
 def solving(problem: Problem, lanes: Lanes = Lanes()) -> Program:
-    """Program (z0, low, high, precision, log, centre, scale, p, X0, weight, *data, *tolerances) -> `Solved`."""
+    """Program (*at, low, high, precision, log, centre, scale, p, X0, weight, *data, *tolerances) -> where it ends.
+
+    `at` and the result are a `Descent`.
+    """
     return _solving(problem, lanes)
 
 
@@ -100,7 +103,9 @@ def solving(problem: Problem, lanes: Lanes = Lanes()) -> Program:
 def _solving(problem: Problem, lanes: Lanes) -> Program:
     total = _total(problem)
 
-    def solve(z0, low, high, precision, log, centre, scale, p, X0, weight, *rest):
+    def solve(*args):
+        at, rest = Descent(*args[:_DESCENT]), args[_DESCENT + _OWN :]
+        low, high, precision, log, centre, scale, p, X0, weight = args[_DESCENT : _DESCENT + _OWN]
         origin, table, tolerances = Origin(*rest[:_ORIGIN]), Rows(*rest[_ORIGIN:-3]), Tolerances(*rest[-3:])
 
         def evaluate(z):
@@ -109,13 +114,15 @@ def _solving(problem: Problem, lanes: Lanes) -> Program:
             loss, g, H = total(theta, p, X0, weight, origin, table)
             return Sums(loss, slope * g, slope[:, None] * H * slope[None, :])
 
-        return tuple(levenberg_marquardt(evaluate, z0, low, high, precision, tolerances))
+        return tuple(levenberg_marquardt(evaluate, at, low, high, precision, tolerances))
 
-    own = (lanes.twins,) * 9
-    return Program("calibrate", (problem, lanes), solve, (True, *own, *_data_lanes(lanes), False, False, False))
+    own = (lanes.twins,) * _OWN
+    fleet = (*(True,) * _DESCENT, *own, *data_lanes(lanes), False, False, False)
+    return Program("calibrate", (problem, lanes), solve, fleet)
 
 
-def _data_lanes(lanes: Lanes) -> tuple[bool, ...]:
+def data_lanes(lanes: Lanes) -> tuple[bool, ...]:
+    """Which of `Data.arrays()` have the axis of the fleet."""
     origin = Origin(base=False, span=False, u=lanes.inputs)
     return (*origin, *Rows(*(False,) * _ROWS)._replace(u=lanes.inputs, y=lanes.twins))
 
@@ -162,7 +169,7 @@ def scattering(problem: Problem, lanes: Lanes) -> Program:
     def fn(theta, p, x0, weight, *rest):
         return tuple(stream(*place(problem, theta, p, x0), weight, Origin(*rest[:_ORIGIN]), Rows(*rest[_ORIGIN:])))
 
-    return Program("scatter", (problem, lanes), fn, (*(True,) * 4, *_data_lanes(lanes)))
+    return Program("scatter", (problem, lanes), fn, (*(True,) * 4, *data_lanes(lanes)))
 
 
 def frame_arrays(c: Coordinates) -> tuple[np.ndarray, ...]:

@@ -18,9 +18,10 @@ from pollux.model.coordinates import Coordinates
 from pollux.model.covariance import covariance, equilibrated
 from pollux.model.fit import AUTOCORRELATED, natural
 from pollux.model.identify import OPEN, Identifiability, identify
-from pollux.model.leastsquares import FIT_OUTCOMES, FitOutcome
+from pollux.model.leastsquares import FIT_OUTCOMES, Descent, FitOutcome
 from pollux.model.results import read
 from pollux.model.statespace import StateSpace
+from pollux.model.stream import Scatter
 from pollux.model.table import number, table
 
 
@@ -119,43 +120,28 @@ class FleetFit:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Solution:
-    """What the kernels of a fleet give: coordinates z (k, N), loss with priors, J'J in z (k, k, N), and the scatter."""
-
-    z: np.ndarray
-    loss: np.ndarray
-    passes: np.ndarray
-    code: np.ndarray
-    H: np.ndarray
-    squares: np.ndarray
-    count: np.ndarray
-    lagged: np.ndarray
-    paired: np.ndarray
-
-
 def summarise_fleet(
     twin: Twin, space: StateSpace, frame: Coordinates, parameters: np.ndarray, x0: np.ndarray, weight: np.ndarray,
-    s: Solution,
+    end: Descent, scatter: Scatter,
 ) -> FleetFit:  # fmt: skip
     """Statistics of a solved fleet; `parameters` (n_p, N) and `x0` (n, N) with the estimates put in."""
     k = len(frame)
-    theta, slope = frame.value(s.z), frame.slope(s.z)
+    theta, slope = frame.value(end.z), frame.slope(end.z)
     precision = 1 / frame.deviation**2
-    loss = s.loss - 0.5 * np.sum(precision * s.z**2, axis=0)
-    chi2 = 2 * loss / np.maximum(s.count.sum(axis=0) - k, 1)
+    loss = end.loss - 0.5 * np.sum(precision * end.z**2, axis=0)
+    chi2 = 2 * loss / np.maximum(scatter.count.sum(axis=0) - k, 1)
     declared = bool(np.all(space.R > 0))
     factor = np.maximum(1.0, chi2) if declared else np.where(chi2 > 0, chi2, 1.0)
     factor = np.where(np.isfinite(factor), factor, 1.0)
-    H = np.moveaxis(s.H / factor, -1, 0)
+    H = np.moveaxis(end.H / factor, -1, 0)
     variance = np.diagonal(covariance(H, precision.T), axis1=-2, axis2=-1).T * slope**2
     to_natural, log = natural(theta, slope, frame)
     information = H * to_natural.T[:, :, None] * to_natural.T[:, None, :]
     information = np.where(np.isfinite(information), information, 0.0)  # a twin that is NaN knows nothing
-    near = 1e-9 * (1 + np.abs(s.z))
+    near = 1e-9 * (1 + np.abs(end.z))
     with np.errstate(invalid="ignore", divide="ignore"):
-        rmse = np.sqrt(s.squares / s.count) / weight
-        rho = np.where(s.paired > 0, s.lagged / s.paired, 0.0)
+        rmse = np.sqrt(scatter.squares / scatter.count) / weight
+        rho = np.where(scatter.paired > 0, scatter.lagged / scatter.paired, 0.0)
     return FleetFit(
         twin=twin,
         space=space,
@@ -163,13 +149,13 @@ def summarise_fleet(
         units=frame.units,
         values=theta,
         errors=np.sqrt(variance),
-        at_bound=(s.z <= frame.low + near) | (s.z >= frame.high - near),
+        at_bound=(end.z <= frame.low + near) | (end.z >= frame.high - near),
         loss=loss,
         chi2=chi2,
         autocorrelation=rho,
         rmse=rmse,
-        outcomes=tuple(FIT_OUTCOMES[c] for c in s.code.tolist()),
-        passes=s.passes,
+        outcomes=tuple(FIT_OUTCOMES[c] for c in end.code.tolist()),
+        passes=end.iterations,
         identifiable=_determined(information),
         parameters=parameters,
         x0=x0,

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from pollux.model.stream import Sums
@@ -46,51 +47,55 @@ class Tolerances(NamedTuple):
     iterations: int = 100
 
 
-class Solved(NamedTuple):
-    """Where one start ended: coordinates, loss with the prior's, passes, index into `FIT_OUTCOMES`, and J'J there."""
+class Descent(NamedTuple):
+    """Where a fit stands: the best point so far with its derivatives, and the next point to try."""
 
     z: Any
     loss: Any
-    iterations: Any
-    code: Any
+    """1/2 |r|^2 with the prior's part; inf before the first pass."""
+    g: Any
+    """J'r, without the prior's part; so is H = J'J."""
     H: Any
+    trial: Any
+    predicted: Any
+    damping: Any
+    growth: Any
+    iterations: Any
+    """Passes so far."""
+    code: Any
+    """Index into `FIT_OUTCOMES`; that of `MAX_STEPS` while it runs."""
+
+    @property
+    def running(self) -> Any:
+        """Whether it has not ended."""
+        return self.code == _RUNNING
 
 
-class _State(NamedTuple):
-    """Best point so far with its derivatives, and the next point to try."""
-
-    z: Array
-    loss: Array
-    g: Array
-    H: Array
-    trial: Array
-    predicted: Array
-    damping: Array
-    growth: Array
-    iterations: Array
-    code: Array
+def begin(z0: np.ndarray, low: np.ndarray, high: np.ndarray) -> Descent:
+    """The start of a fit at z0 (k,), or of N fits at z0 (k, N)."""
+    z = np.clip(z0, low, high)
+    lanes = z.shape[1:]
+    H, number = np.zeros((z.shape[0], *z.shape)), np.zeros(lanes)
+    count = np.zeros(lanes, np.int32)
+    far = number + np.inf
+    return Descent(z, far, np.zeros_like(z), H, z, far, number + _FIRST_DAMPING, number + 2.0, count, count + _RUNNING)
 
 
 def levenberg_marquardt(
-    evaluate: Callable[[Array], Sums], z0: Array, low: Array, high: Array, precision: Array, tol: Tolerances
-) -> Solved:
-    """Minimise `evaluate(z).loss` + 1/2 sum precision z^2 within [low, high] from z0, all (k,); pure.
+    evaluate: Callable[[Array], Sums], at: Descent, low: Array, high: Array, precision: Array, tol: Tolerances
+) -> Descent:
+    """Minimise `evaluate(z).loss` + 1/2 sum precision z^2 within [low, high], all (k,), from where `at` stands; pure.
 
     A trial point at which the sums are not finite is rejected like one that raises the loss. The sums are traced once:
-    the start is simply the first trial. It ends without another pass where the next step would gain nothing.
+    the start is simply the first trial. It ends without another pass where the next step would gain nothing. Stopped
+    by `tol.iterations`, it goes on from its result as if nothing had been.
     """
-    size = z0.shape[0]
 
     def loss_of(z: Array, sums: Sums) -> Array:
         fine = jnp.isfinite(sums.loss) & jnp.all(jnp.isfinite(sums.H)) & jnp.all(jnp.isfinite(sums.g))
         return jnp.where(fine, sums.loss + 0.5 * jnp.sum(precision * z * z), jnp.inf)
 
-    z0 = jnp.clip(z0, low, high)
-    if size == 0:
-        sums = evaluate(z0)
-        return Solved(z0, loss_of(z0, sums), jnp.int32(1), jnp.int32(_CONVERGED), sums.H)
-
-    def body(s: _State) -> _State:
+    def body(s: Descent) -> Descent:
         sums = evaluate(s.trial)
         loss = loss_of(s.trial, sums)
         first = s.iterations == 0
@@ -109,16 +114,9 @@ def levenberg_marquardt(
         ended = ended | (better & ~first & (fall <= gains))
         code = jnp.where(ended, jnp.where(jnp.isfinite(loss), _CONVERGED, _STUCK), _RUNNING)
         code = jnp.where(first & ~better, _LOST, code)
-        return _State(z, best, g, H, trial, predicted, damping, growth, s.iterations + 1, code.astype(jnp.int32))
+        return Descent(z, best, g, H, trial, predicted, damping, growth, s.iterations + 1, code.astype(jnp.int32))
 
-    zero = jnp.zeros_like(z0)
-    inf = jnp.float64(jnp.inf)
-    start = _State(
-        z0, inf, zero, jnp.zeros((size, size)), z0, inf, jnp.float64(_FIRST_DAMPING), jnp.float64(2.0),
-        jnp.int32(0), jnp.int32(_RUNNING),
-    )  # fmt: skip
-    end = jax.lax.while_loop(lambda s: (s.code == _RUNNING) & (s.iterations < tol.iterations), body, start)
-    return Solved(end.z, end.loss, end.iterations, end.code, end.H)
+    return jax.lax.while_loop(lambda s: s.running & (s.iterations < tol.iterations), body, at)
 
 
 def _step(z: Array, g: Array, H: Array, damping: Array, low: Array, high: Array) -> tuple[Array, Array]:
