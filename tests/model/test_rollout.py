@@ -6,6 +6,7 @@ import pytest
 from pollux import RK4, NoInput, Scalar, Signals, Twin, param, rollout, simulate, var
 from pollux.core.errors import DefinitionError
 from pollux.core.priors import LogNormal
+from pollux.model.backend import Xla
 
 TIMES = np.arange(0.0, 20.0, 0.1)
 
@@ -90,3 +91,11 @@ def test_a_member_that_fails_does_so_alone():
     assert [o.name for o in ensemble.outcomes] == ["SUCCESS", "DIVERGED"]
     assert not ensemble.ok
     assert np.isfinite(ensemble.quantiles("x")).all()
+
+
+def test_back_ends_agree():
+    here, xla = (
+        rollout(Relax(), None, times=TIMES, samples=20, parameters="prior", seed=4, backend=b) for b in (None, Xla())
+    )
+    for field in ("x", "y", "g", "p"):
+        np.testing.assert_allclose(getattr(here, field), getattr(xla, field), rtol=1e-12, atol=1e-14)
