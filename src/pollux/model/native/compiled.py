@@ -16,10 +16,13 @@ from pollux.model.native.fingerprint import digest, lowering
 from pollux.model.native.llvm_text import module
 from pollux.model.native.rules import lower
 from pollux.model.native.scalars import Lanes
+from pollux.model.native.tape import Block, children
 
 Spec = tuple[tuple[int, ...], str]
 """Shape and dtype of one twin's array."""
 
+TURNS = 20
+"""Turns that a `while` loop is taken to make, where it matters whether a fleet is worth a second thread."""
 _GROUP, _RUN = "pollux_group", "pollux_fleet"
 
 
@@ -61,7 +64,7 @@ class Compiled:
     work: int
     """Bytes of workspace that one call needs."""
     cost: int
-    """Operations of one twin, loops counted once."""
+    """Operations of one twin, about: the turns of a loop count, those of a `while` as `TURNS`."""
     streamed: tuple[int, ...]
     """Outputs that a loop writes as it goes."""
     call: Any = field(repr=False)
@@ -106,7 +109,7 @@ def compile_program(
         seen - begin, lowered - seen, made - lowered, end - made, found is not None,
     )  # fmt: skip
     return Compiled(
-        inputs, outputs, fleet, lanes, about["work"], about["operations"],
+        inputs, outputs, fleet, lanes, about["work"], about["cost"],
         tuple(about["streamed"]), call, report, keep,
     )  # fmt: skip
 
@@ -125,7 +128,15 @@ def assembly(jaxpr: Any, fleet: tuple[bool, ...], lanes: int, real: str) -> tupl
     width = 512 if lanes > 1 else 128
     text += f'attributes #0 = {{ nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}" }}\n'
     streamed = sorted({m.output[0] for m in tape.buffers if m.output is not None})
-    return text, {"operations": tape.size, "work": work, "streamed": streamed}
+    return text, {"operations": tape.size, "work": work, "streamed": streamed, "cost": _cost(tape.root)}
+
+
+def _cost(block: Block) -> int:
+    total = len(block.ops)
+    for op in block.ops:
+        turns = op.params["loop"].count if op.name == "scan" else TURNS if op.name == "while" else 1
+        total += sum(turns * _cost(child) for child in children(op))
+    return total
 
 
 def arrays_of(jaxpr: Any, fleet: tuple[bool, ...], real: str) -> tuple[driver.Array, ...]:

@@ -66,7 +66,10 @@ class One:
 
     def __call__(self, *args: Any, out: tuple[np.ndarray, ...] | None = None) -> tuple[np.ndarray, ...]:
         """Outputs for one twin; `out`: arrays to write them to instead of new ones."""
-        frame = self._frames.pop() if self._frames else Frame(self.compiled, self.real)
+        try:
+            frame = self._frames.pop()  # not "if there is one": another thread may take it in between
+        except IndexError:
+            frame = Frame(self.compiled, self.real)
         for room, value in zip(frame.inputs, args, strict=True):
             room[...] = value
         self.compiled.call(*frame.args)
@@ -115,7 +118,10 @@ class Fleet:
             other.result()
 
     def _part(self, call: Callable[..., None], table: int, n: int, begin: int, end: int) -> None:
-        work = self._work.pop() if self._work else np.zeros(self.compiled.work + 64, np.uint8)
+        try:
+            work = self._work.pop()
+        except IndexError:
+            work = np.zeros(self.compiled.work + 64, np.uint8)
         call(table, n, begin, end, aligned(work))
         self._work.append(work)
 

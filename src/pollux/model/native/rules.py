@@ -271,6 +271,11 @@ def _platform(b, eqn):
     raise UnsupportedError("`platform_index` without the CPU")
 
 
+def _empty(b, eqn):
+    aval = eqn.outvars[0].aval
+    return constant(np.zeros(aval.shape), aval.dtype)
+
+
 def _same(b, eqn, *args):
     return list(args)
 
@@ -294,6 +299,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "select_n": _each(_select),
     "convert_element_type": _each(_convert),
     "bitcast_convert_type": _bitcast,
+    "empty": _empty,
+    "empty2": _empty,
     "copy": _same,
     "copy_p": _same,
     "stop_gradient": _same,
