@@ -37,6 +37,7 @@ export interface FleetSession {
 }
 
 const BLOCK = 50; // rows; requests begin at a multiple of it
+const SOON = 25; // rows from the edge of what is there at which the next are fetched
 const MOST = 5000; // rows the server gives at once
 
 const ask = (v: FleetView, offset: number, limit: number) =>
@@ -97,7 +98,8 @@ export function openFleet(): FleetSession {
     rows, error, heard, live,
     want: (window) => {
       wanted = window;
-      if (!covers(rows.get(), window)) void fetchWanted();
+      const soon = { ...window, first: Math.max(0, window.first - SOON), last: window.last + SOON };
+      if (!covers(rows.get(), soon)) void fetchWanted();
     },
     all: async (view) => {
       const found: TwinCard[] = [];
