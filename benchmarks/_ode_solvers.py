@@ -114,7 +114,9 @@ def _by_scipy(method: str) -> Solve:
 def _cvodes_of(name: str, rtol: float, sets: int) -> Any:
     problem = PROBLEMS[name]
     x, p = ca.SX.sym("x", len(problem.x0)), ca.SX.sym("p", len(flatten(problem.twin).p0))
-    options = {"reltol": rtol, "abstol": rtol * problem.atol, "max_num_steps": 1_000_000}
+    options: dict[str, Any] = {"reltol": rtol, "abstol": rtol * problem.atol, "max_num_steps": 1_000_000}
+    if not problem.stiff:  # several times as fast there as its default, BDF
+        options["linear_multistep_method"] = "adams"
     F = ca.integrator("F", "cvodes", {"x": x, "p": p, "ode": problem.symbolic(x, p)}, 0, problem.horizon, options)
     return F if sets == 1 else F.map(sets)  # its threads were no faster on two cores
 

@@ -323,6 +323,12 @@ def test_a_fleet_keeps_a_step_size_and_a_time_for_each_twin(backend):
     same = 0.0 if backend is NATIVE else 1e-9  # native lanes are bit for bit those of one twin
     for i, scale in enumerate(scales):
         np.testing.assert_allclose(X[..., i], one(*args, RATES * scale)[0], rtol=same, atol=same * 1e-5)
+    poisoned = RATES[:, None] * scales
+    poisoned[1, 4] = np.nan
+    Y, _, _, code = backend.fleet(program)(*args, poisoned)
+    assert np.flatnonzero(code).tolist() == [4]
+    assert np.isnan(Y[1:, :, 4]).all()
+    np.testing.assert_array_equal(np.delete(Y, 4, axis=-1), np.delete(X, 4, axis=-1))
 
 
 @pytest.mark.parametrize("name", SCHEMES)
