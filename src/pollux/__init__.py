@@ -46,18 +46,23 @@ if TYPE_CHECKING:
     from pollux.mirror.enkf import Enkf as Enkf
     from pollux.mirror.etkf import Etkf as Etkf
     from pollux.mirror.fleet import build_fleet as build_fleet
+    from pollux.mirror.ienkf import Ienkf as Ienkf
     from pollux.mirror.inflation import AdaptiveInflation as AdaptiveInflation
     from pollux.mirror.iterated_ekf import IteratedEkf as IteratedEkf
     from pollux.mirror.letkf import Letkf as Letkf
     from pollux.mirror.localise import Localisation as Localisation
     from pollux.mirror.localise import localisation as localisation
     from pollux.mirror.particle import ParticleFilter as ParticleFilter
+    from pollux.mirror.smooth import Smoothed as Smoothed
+    from pollux.mirror.smooth import smooth as smooth
     from pollux.mirror.square_root_ekf import SquareRootEkf as SquareRootEkf
     from pollux.mirror.square_root_ukf import SquareRootUkf as SquareRootUkf
     from pollux.mirror.tune import Noise as Noise
     from pollux.mirror.tune import tune as tune
     from pollux.mirror.ukf import Ukf as Ukf
     from pollux.mirror.update import build_mirror as build_mirror
+    from pollux.mirror.var3d import Var3d as Var3d
+    from pollux.mirror.var3d import var3d as var3d
     from pollux.model.adaptive import Adaptive as Adaptive
     from pollux.model.calibrate import calibrate as calibrate
     from pollux.model.calibrate_fleet import calibrate_fleet as calibrate_fleet
@@ -113,6 +118,11 @@ _HOMES = {
     "MpcOptions": "intervene.mpc_options",
     "Cubature": "mirror.cubature",
     "Ekf": "mirror.ekf",
+    "smooth": "mirror.smooth",
+    "Smoothed": "mirror.smooth",
+    "Ienkf": "mirror.ienkf",
+    "Var3d": "mirror.var3d",
+    "var3d": "mirror.var3d",
     "ParticleFilter": "mirror.particle",
     "AuxiliaryParticleFilter": "mirror.auxiliary",
     "Etkf": "mirror.etkf",

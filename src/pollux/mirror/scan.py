@@ -39,43 +39,62 @@ def steps(record: Record, system: System, dt_max: float) -> Steps:
     return Steps(start, record.t - start, held, record.u, record.y, max(1, most))
 
 
+def cut(t: Any, dt: Any, period: float | None, n_pieces: int) -> tuple[Any, Any]:
+    """(start, length) of each piece of one step, (n_pieces,); a discrete twin's surplus pieces have length zero."""
+    if period is None:
+        sizes = jnp.full(n_pieces, dt / n_pieces)
+    else:
+        count = jnp.round((t + dt) / period) - jnp.round(t / period)
+        sizes = jnp.where(jnp.arange(n_pieces) < count, period, 0.0)
+    return t + jnp.cumsum(sizes) - sizes, sizes
+
+
+def stepping(
+    system: System, method: Method | Carrying, substeps: int, low: tuple, high: tuple, n_pieces: int
+) -> tuple[Any, Any]:
+    """(across, over): a method's state moved over one step of a record without its reading, and with it.
+
+    across(state, t, dt, u, p, Q, R) -> state; over((state, refused), row, p, Q, R, gate, reopen) -> carry, outputs.
+    """
+    step = carrier(method).carry(system, substeps, np.array(low), np.array(high))
+    ny = len(system.y_names)
+    silent, use = np.full(ny, np.nan), np.ones(ny)
+
+    def silently(state, starts, sizes, u, bound, p, Q, R):
+        def piece(state, row):
+            return step(*row, state, u, u, silent, use, bound, p, Q, R)[0], None
+
+        return jax.lax.scan(piece, state, (starts, sizes))[0] if len(sizes) else state
+
+    def across(state, t, dt, u, p, Q, R):
+        return silently(state, *cut(t, dt, system.period, n_pieces), u, math.inf, p, Q, R)
+
+    def over(carry, row, p, Q, R, gate, reopen):
+        state, refused = carry
+        t, dt, u, v, y = row
+        bound = jnp.where(refused >= reopen, math.inf, gate)
+        starts, sizes = cut(t, dt, system.period, n_pieces)
+        state = silently(state, starts[:-1], sizes[:-1], u, bound, p, Q, R)
+        state, out = step(starts[-1], sizes[-1], state, u, v, y, use, bound, p, Q, R)
+        _, _, _, nu, _, used, *_ = out
+        came = ~jnp.isnan(nu)
+        refused = jnp.where(came & (used == 0), refused + 1.0, jnp.where(came, 0.0, refused))
+        return (state, refused), out
+
+    return across, over
+
+
 @lru_cache(maxsize=64)
 def filtered(system: System, method: Method | Carrying, substeps: int, low: tuple, high: tuple, n_pieces: int) -> Any:
     """(t, dt, u, v, y, first, p, Q, R, gate, reopen) -> (x, P, y_hat, nu, S_diag, used, nis, logdet), stacked over T.
 
     `first` is `carrier(method).start(x0, P0)`. A pure function of JAX arrays; differentiable in p, Q and R.
     """
-    step = carrier(method).carry(system, substeps, np.array(low), np.array(high))
-    period = system.period
-
-    def one(carry, row, p, Q, R, gate, reopen):
-        state, refused = carry
-        t, dt, u, v, y = row
-        ny = len(y)
-        silent, use = jnp.full(ny, jnp.nan), jnp.ones(ny)
-        bound = jnp.where(refused >= reopen, math.inf, gate)
-        if period is None:
-            sizes = jnp.full(n_pieces, dt / n_pieces)
-        else:
-            count = jnp.round((t + dt) / period) - jnp.round(t / period)
-            sizes = jnp.where(jnp.arange(n_pieces) < count, period, 0.0)
-        ends = t + jnp.cumsum(sizes)
-
-        def silently(state, piece):
-            end, size = piece
-            return step(end - size, size, state, u, u, silent, use, bound, p, Q, R)[0], None
-
-        if n_pieces > 1:
-            state, _ = jax.lax.scan(silently, state, (ends[:-1], sizes[:-1]))
-        state, out = step(ends[-1] - sizes[-1], sizes[-1], state, u, v, y, use, bound, p, Q, R)
-        _, _, _, nu, _, used, *_ = out
-        came = ~jnp.isnan(nu)
-        refused = jnp.where(came & (used == 0), refused + 1.0, jnp.where(came, 0.0, refused))
-        return (state, refused), out
+    _, over = stepping(system, method, substeps, low, high, n_pieces)
 
     def walk(t, dt, u, v, y, first, p, Q, R, gate, reopen):
         start = (first, jnp.zeros(y.shape[1]))
-        return jax.lax.scan(lambda c, r: one(c, r, p, Q, R, gate, reopen), start, (t, dt, u, v, y))[1]
+        return jax.lax.scan(lambda c, r: over(c, r, p, Q, R, gate, reopen), start, (t, dt, u, v, y))[1]
 
     return walk
 
