@@ -21,6 +21,9 @@ PACKET_BYTES = 1 << 20
 ROOM = 8 << 20
 """Payload bytes that wait in memory; above, nothing more is read from the socket until half of them is gone."""
 
+BATCH_BYTES = 1 << 18
+"""Payload that is taken at once: the event loop does nothing else while it is read."""
+
 OVERHEAD = 200
 """Bytes that a waiting packet counts besides its payload."""
 
@@ -130,16 +133,23 @@ class MqttLink(asyncio.Protocol):
             raise self._why()
         self._write(wire.publish(topic, payload, self.version))
 
-    async def take(self, most: int) -> list[Publication]:
-        """What has come, at least one packet. Raises `MqttLost` when nothing is left and nothing more will come."""
+    async def take(self, most: int, room: int = BATCH_BYTES) -> list[Publication]:
+        """What has come: at least one packet, at most `most`, and none after `room` bytes of payload.
+
+        Raises `MqttLost` when nothing is left and nothing more will come.
+        """
         while not self._inbox:
             if self._lost is not None:
                 raise self._why()
             self._arrived.clear()
             await self._arrived.wait()
         inbox = self._inbox
-        taken = [inbox.popleft() for _ in range(min(most, len(inbox)))]
-        self._weight -= sum(len(p.payload) + OVERHEAD for p in taken)
+        taken: list[Publication] = []
+        while inbox and len(taken) < most and room > 0:
+            packet = inbox.popleft()
+            taken.append(packet)
+            room -= len(packet.payload)
+            self._weight -= len(packet.payload) + OVERHEAD
         if self._paused and 2 * self._weight <= self._room and self._transport is not None:
             self._paused, self._heard = False, self._loop.time()
             with suppress(RuntimeError):  # closed meanwhile

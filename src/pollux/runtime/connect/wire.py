@@ -10,8 +10,7 @@
 
 import json
 import math
-from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from pollux.core.errors import MessageError
 
@@ -27,8 +26,7 @@ REASONS = (
 """Every word that a refusal may carry."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One value as it came: nothing is checked against the wiring yet."""
 
     source: str
