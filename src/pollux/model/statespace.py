@@ -164,19 +164,6 @@ def flatten(twin: Twin) -> StateSpace:
         return jnp.stack([jnp.asarray(v, jnp.float64) for v in out.values()]) if out else jnp.zeros(0)
 
     x0, u0, p0 = (_column(c, "start") for c in (x, u, p))
-    margin_order: list[str] = []  # as declared; a traced dict comes back sorted by key, the values do not
-
-    def noted_margins(*args):
-        out = named_margins(*args)
-        margin_order[:] = list(out)
-        return out
-
-    margin_shapes = jax.eval_shape(noted_margins, 0.0, x0, u0, p0)
-    for name, shape in margin_shapes.items():
-        if shape.shape != ():
-            raise ShapeError(
-                f"`margins` must return scalars; {name!r} of `{type(twin).__name__}` has shape {shape.shape}"
-            )
     static_leaves, static_def = jax.tree_util.tree_flatten(static)
     key = (type(twin), p_def, tuple(p_shapes), static_def, tuple(_static_key(leaf) for leaf in static_leaves))
     system = System(
@@ -186,7 +173,7 @@ def flatten(twin: Twin) -> StateSpace:
         u_names=_names(u),
         y_names=_names(y),
         p_names=_names(p),
-        margin_names=tuple(margin_order),
+        margin_names=_margin_names(_Margins(key, type(twin).__name__, named_margins, (len(x), len(u), len(p)))),
         f=f,
         h=h,
         goal=goal,
@@ -195,6 +182,39 @@ def flatten(twin: Twin) -> StateSpace:
     )
     _check_start(system, tuple(x0), tuple(u0), tuple(p0))
     return StateSpace(system, x, u, y, p, rebuild)
+
+
+@dataclass(frozen=True, eq=False)
+class _Margins:
+    """The margins of one structure; equal where the structure is."""
+
+    key: Hashable
+    name: str
+    fn: Callable[..., dict[str, Any]]
+    sizes: tuple[int, int, int]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Margins) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+@lru_cache(maxsize=256)
+def _margin_names(margins: _Margins) -> tuple[str, ...]:
+    """As declared; a traced dict comes back sorted by key, the values do not."""
+    order: list[str] = []
+
+    def noted(*args):
+        out = margins.fn(*args)
+        order[:] = list(out)
+        return out
+
+    shapes = jax.eval_shape(noted, 0.0, *(jax.ShapeDtypeStruct((n,), jnp.float64) for n in margins.sizes))
+    for name, shape in shapes.items():
+        if shape.shape != ():
+            raise ShapeError(f"`margins` must return scalars; {name!r} of `{margins.name}` has shape {shape.shape}")
+    return tuple(order)
 
 
 @dataclass(frozen=True)
