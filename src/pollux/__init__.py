@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from pollux.mirror.etkf import Etkf as Etkf
     from pollux.mirror.fleet import build_fleet as build_fleet
     from pollux.mirror.ienkf import Ienkf as Ienkf
+    from pollux.mirror.imm import Imm as Imm
+    from pollux.mirror.imm import Mode as Mode
     from pollux.mirror.inflation import AdaptiveInflation as AdaptiveInflation
     from pollux.mirror.iterated_ekf import IteratedEkf as IteratedEkf
     from pollux.mirror.letkf import Letkf as Letkf
@@ -118,6 +120,8 @@ _HOMES = {
     "MpcOptions": "intervene.mpc_options",
     "Cubature": "mirror.cubature",
     "Ekf": "mirror.ekf",
+    "Imm": "mirror.imm",
+    "Mode": "mirror.imm",
     "smooth": "mirror.smooth",
     "Smoothed": "mirror.smooth",
     "Ienkf": "mirror.ienkf",
