@@ -293,6 +293,6 @@ def module(tape: Tape, fleet: tuple[bool, ...], dtypes: list[Any], lanes: Lanes,
     """(text of a module with the group function, bytes of workspace for one lane)."""
     printer = Printer(tape, fleet, dtypes, lanes)
     text = printer.function(symbol)
-    called = functions.module((name, lanes.lanes, lanes.kind(np.float64)) for name in sorted(lanes.functions))
+    called = functions.module((name, lanes.lanes, kind) for name, kind in sorted(lanes.functions))
     parts = [*printer.tables(), called, *lanes.intrinsics.values()]
     return "\n".join([*parts, text]), printer.layout.size

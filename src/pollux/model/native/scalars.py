@@ -20,7 +20,8 @@ class Lanes:
         self.lanes = lanes
         self.real = real
         self.intrinsics: dict[str, str] = {}
-        self.functions: set[str] = set()
+        self.functions: set[tuple[str, str]] = set()
+        """(name, kind) of the elementary functions that are called."""
 
     def kind(self, dtype: Any) -> str:
         """Scalar type of a dtype."""
@@ -65,7 +66,7 @@ def emit(op: Op, a: tuple[str, ...], lanes: Lanes, put: Emit) -> str:
     if op.name in functions.NAMES:
         if dtypes[0].kind != "f":
             raise UnsupportedError(f"`{op.name}` of {dtypes[0]}")
-        lanes.functions.add(op.name)
+        lanes.functions.add((op.name, lanes.kind(dtypes[0])))
         kind = lanes.type(dtypes[0])
         args = ", ".join(f"{kind} {x}" for x in a)
         symbol = functions.symbol(op.name, lanes.lanes, lanes.kind(dtypes[0]))
