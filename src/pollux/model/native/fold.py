@@ -16,6 +16,21 @@ def is_known(arg: Any, value: float) -> bool:
     return not isinstance(arg, Value) and arg.dtype.kind != "b" and bool(arg == value)
 
 
+def _half_away(a: Any) -> Any:
+    whole = np.trunc(a)
+    return np.where(np.abs(a - whole) >= 0.5, whole + np.copysign(1.0, a), whole) if np.isfinite(a) else a
+
+
+def _whole(a: Any, dtype: np.dtype) -> Any:
+    """A float as an integer: towards zero, the nearest there is where it is out of range, zero for NaN."""
+    if np.isnan(a):
+        return dtype.type(0)
+    limits = np.iinfo(dtype)
+    return dtype.type(
+        min(max(int(a), limits.min), limits.max) if np.isfinite(a) else limits.max if a > 0 else limits.min
+    )
+
+
 def _quotient(a: Any, b: Any) -> Any:
     if np.issubdtype(a.dtype, np.integer):
         return int(abs(int(a)) // abs(int(b)) * (1 if (a < 0) == (b < 0) else -1)) if b else -1
@@ -35,7 +50,8 @@ def _shift(kind: str) -> Any:
         elif kind == "logical":
             value = (int(a) & mask) >> n if 0 <= n < bits else 0
         else:
-            value = (int(a) >> min(max(n, 0), bits - 1)) & mask
+            signed = int(a.view(f"i{a.dtype.itemsize}"))
+            value = (signed >> (n if 0 <= n < bits else bits - 1)) & mask
         return np.array(value, dtype=f"u{a.dtype.itemsize}").view(a.dtype)[()]
 
     return shift
@@ -48,7 +64,7 @@ _KNOWN: dict[str, Any] = {
     "tan": np.tan, "tanh": np.tanh, "sinh": np.sinh, "cosh": np.cosh, "asin": np.arcsin, "acos": np.arccos,
     "atan": np.arctan, "atan2": np.arctan2, "floor": np.floor, "ceil": np.ceil, "pow": np.power,
     "is_finite": np.isfinite, "nextafter": np.nextafter, "cbrt": np.cbrt, "roundeven": np.rint,
-    "round": lambda a: np.copysign(np.floor(np.abs(a) + 0.5), a),
+    "round": _half_away,
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
     "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "not": np.invert,
     "shift_left": _shift("left"), "shift_right_logical": _shift("logical"),
@@ -62,6 +78,8 @@ def constant(name: str, args: tuple[Any, ...], dtype: np.dtype) -> Any:
         return None
     with np.errstate(all="ignore"):
         if name == "convert_element_type":
+            if args[0].dtype.kind == "f" and dtype.kind in "iu":
+                return _whole(args[0], dtype)
             return np.asarray(args[0]).astype(dtype)[()]
         if name == "bitcast_convert_type":
             return np.asarray(args[0]).view(dtype)[()]
@@ -99,7 +117,8 @@ def _sub(b: Any, args: tuple[Any, ...], dtype: np.dtype) -> Any:
     x, y = args
     if is_known(y, 0):
         return x
-    return b.op("neg", y, dtype=dtype) if is_known(x, 0) else None
+    # 0 - y is not -y where y is zero, and atan2 tells a zero's sign
+    return b.op("neg", y, dtype=dtype) if is_known(x, 0) and dtype.kind != "f" else None
 
 
 def _mul(b: Any, args: tuple[Any, ...], dtype: np.dtype) -> Any:
@@ -115,9 +134,14 @@ def _mul(b: Any, args: tuple[Any, ...], dtype: np.dtype) -> Any:
 
 def _div(b: Any, args: tuple[Any, ...], dtype: np.dtype) -> Any:
     x, y = args
-    if is_known(y, 1) or is_known(x, 0):
+    if is_known(y, 1) or (is_known(x, 0) and dtype.kind == "f"):
         return x
-    if not isinstance(y, Value) and dtype.kind == "f" and np.frexp(y)[0] in (0.5, -0.5):
+    if (
+        not isinstance(y, Value)
+        and dtype.kind == "f"
+        and np.frexp(y)[0] in (0.5, -0.5)
+        and 2.0**-120 < abs(y) < 2.0**120
+    ):
         return b.op("mul", x, dtype.type(1) / y, dtype=dtype)  # a power of two: the product is exact
     return None
 
