@@ -1,10 +1,12 @@
 """What a jaxpr is, as a digest: equal for equal programs in every process, different where anything that counts is."""
 
 import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from jax.extend import core as jex
 
@@ -49,12 +51,16 @@ def _open(out: Any, jaxpr: Any) -> None:
     for v in (*jaxpr.constvars, *jaxpr.invars):
         name(v)
     for eqn in jaxpr.eqns:
-        out.update(eqn.primitive.name.encode())
+        out.update(eqn.primitive.name.encode() + b" ")
         for v in eqn.invars:
             name(v)
         for key in sorted(eqn.params):
-            out.update(key.encode())
+            out.update(key.encode() + b"=")
             _param(out, eqn.params[key])
+            out.update(b";")
+        if "_prim" in eqn.params:  # an object that says itself what it is made of
+            kinds = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars]
+            _closed(out, jax.make_jaxpr(eqn.params["_prim"].expand)(*kinds))
         for v in eqn.outvars:
             name(v)
     for v in jaxpr.outvars:
@@ -66,10 +72,13 @@ def _param(out: Any, value: Any) -> None:
         _closed(out, value)
     elif hasattr(value, "eqns"):
         _open(out, value)
-    elif isinstance(value, (tuple, list)) and type(value) in (tuple, list):
+    elif isinstance(value, (tuple, list)):
+        out.update(f"{type(value).__name__}{len(value)}(".encode())
         for item in value:
             _param(out, item)
-        out.update(b",")
+            out.update(b",")
+    elif isinstance(value, Mapping):
+        _param(out, sorted(value.items(), key=lambda item: repr(item[0])))
     elif isinstance(value, (np.ndarray, np.generic)):
         _array(out, value)
     elif not callable(value) or isinstance(value, type):
