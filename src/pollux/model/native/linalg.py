@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pollux.model.native.index import filled
-from pollux.model.native.tape import UnsupportedError
+from pollux.model.native.index import each, filled
+from pollux.model.native.tape import UnsupportedError, Value
 
 
 def dot(s, eqn, a, b):
@@ -20,6 +20,10 @@ def dot(s, eqn, a, b):
     lead, m, w = (int(np.prod(part, dtype=int)) for part in (batch, rows, cols))  # any of them may be nothing
     A = a.transpose(*ba, *fa, *ca).reshape(lead, m, k)
     B = b.transpose(*bb, *fb, *cb).reshape(lead, w, k)
+    if dtype.kind == "b":
+        raise UnsupportedError("a product of truth values")
+    if a.size and b.size and k:  # the sum may be wider than what is multiplied
+        A, B = (each(lambda e: s.op("convert_element_type", e, dtype=dtype), x) for x in (A, B))
     out = np.empty((lead, m, w), dtype=object)
     for n, i, j in np.ndindex(out.shape):
         out[n, i, j] = s.total([s.mul(x, y) for x, y in zip(A[n, i], B[n, j], strict=True)], dtype)
@@ -41,19 +45,21 @@ def _batched(fn: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
 
 
 def cholesky(s, eqn, a):
-    """Row by row (Cholesky-Banachiewicz); a matrix that is not positive definite gives NaN."""
+    """Row by row (Cholesky-Banachiewicz); a matrix that is not positive definite gives NaN throughout."""
 
     def factor(m):
         n = len(m)
-        zero = eqn.outvars[0].aval.dtype.type(0)
-        L = filled((n, n), zero)
+        real = eqn.outvars[0].aval.dtype.type
+        L = filled((n, n), real(0))
+        definite = np.bool_(True)
         for i in range(n):
             for j in range(i + 1):
                 rest = m[i, j]
                 for k in range(j):
                     rest = s.sub(rest, s.mul(L[i, k], L[j, k]))
                 L[i, j] = s.sqrt(rest) if i == j else s.div(rest, L[j, j])
-        return L
+            definite = s.op("and", definite, s.op("gt", rest, real(0), dtype=bool), dtype=bool)
+        return each(lambda e: s.select(definite, e, real(np.nan)) if isinstance(e, Value) else e, L)
 
     return _batched(factor, a)
 
@@ -101,8 +107,11 @@ def lu(s, eqn, a):
             here = s.op("eq", at, np.int32(i), dtype=bool)
             for row in (*m.T, order):
                 row[k], row[i] = s.select(here, row[i], row[k]), s.select(here, row[k], row[i])
+        # a column of zeros has no pivot and is not divided, so that the determinant is zero (as in LAPACK)
+        zero = s.op("eq", m[k, k], m[k, k].dtype.type(0), dtype=bool)
+        pivot = s.select(zero, m[k, k].dtype.type(1), m[k, k]) if k + 1 < n else None
         for i in range(k + 1, n):
-            m[i, k] = s.div(m[i, k], m[k, k])
+            m[i, k] = s.div(m[i, k], pivot)
             for j in range(k + 1, n):
                 m[i, j] = s.sub(m[i, j], s.mul(m[i, k], m[k, j]))
     return [m, pivots, order]
