@@ -79,7 +79,8 @@ def known(index: np.ndarray) -> np.ndarray:
     """An index array whose elements are all constants; `UnsupportedError` where one differs between twins."""
     if any(isinstance(e, Value) for e in index.flat):
         raise UnsupportedError("an index that differs between twins")
-    return np.array(index.tolist(), dtype=np.int64).reshape(index.shape)
+    least, most = np.iinfo(np.int32).min, np.iinfo(np.int32).max  # beyond these it is out of range, and must not wrap
+    return np.array([min(max(int(e), least), most) for e in index.flat], dtype=np.int64).reshape(index.shape)
 
 
 def dynamic_slice(s, eqn, x, *starts):
@@ -141,7 +142,7 @@ def gather(s, eqn, x, index):
     if any(isinstance(e, Value) for e in index.flat):
         return _choose(s, eqn, x, index)
     at = _positions(eqn, np.arange(x.size).reshape(x.shape), known(index).astype(np.int32))
-    flat, missing = x.ravel(), _missing(eqn.outvars[0].aval.dtype)
+    flat, missing = x.ravel(), _missing(eqn)
     return each(lambda k: missing if k < 0 else flat[k], at)
 
 
@@ -155,7 +156,8 @@ def _choose(s, eqn, x, index):
     if places > CHOICES:
         raise UnsupportedError(f"a choice among {places} positions")
     flat, elements = x.ravel(), np.arange(x.size).reshape(x.shape)
-    cases = [flat[_positions(eqn, elements, np.full(index.shape, k, np.int32))] for k in range(places)]
+    numbered = [_positions(eqn, elements, np.full(index.shape, k, np.int32)) for k in range(places)]
+    cases = [each(lambda p: flat[p], at) for at in numbered]
     shape = eqn.outvars[0].aval.shape
     batch = [d for d in range(len(shape)) if d not in numbers.offset_dims]
     fill = "FILL" in str(eqn.params["mode"])
@@ -163,21 +165,24 @@ def _choose(s, eqn, x, index):
     for at in np.ndindex(shape):
         i = index[(*(at[d] for d in batch), 0)]
         pick = _chosen(s, i, [np.array([case[at]], dtype=object) for case in cases])[0]
-        out[at] = _filled(s, i, places, pick) if fill and isinstance(i, Value) else pick
+        out[at] = _filled(s, eqn, i, places, pick) if fill else pick
     return out
 
 
-def _filled(s, index, n: int, pick: Any) -> Any:
+def _filled(s, eqn, index, n: int, pick: Any) -> Any:
     """`pick` where the index is in range, else NaN (the largest or least number where there is none)."""
     d = index.dtype.type
     low, high = s.op("ge", index, d(0), dtype=bool), s.op("lt", index, d(n), dtype=bool)
     inside = s.op("and", low, high, dtype=bool)
 
-    return s.select(inside, pick, _missing(pick.dtype))
+    return s.select(inside, pick, _missing(eqn))
 
 
-def _missing(dtype: np.dtype) -> Any:
+def _missing(eqn) -> Any:
     """What JAX puts where an index is out of range."""
+    dtype, given = np.dtype(eqn.outvars[0].aval.dtype), eqn.params["fill_value"]
+    if given is not None:
+        return np.asarray(given).astype(dtype)[()]
     kind = dtype.kind
     value = (
         np.nan if kind == "f" else True if kind == "b" else np.iinfo(dtype).min if kind == "i" else np.iinfo(dtype).max
@@ -229,6 +234,8 @@ def _somewhere(s, eqn, x, index, put: Callable[[np.ndarray], np.ndarray]) -> np.
         cases.append(put(known(at).astype(np.int32)))
     i = index[moving[0]]
     chosen = _chosen(s, i, cases)
+    if "CLIP" in str(eqn.params["mode"]):
+        return chosen
     d = i.dtype.type
     low, high = s.op("ge", i, d(0), dtype=bool), s.op("lt", i, d(x.shape[axis]), dtype=bool)
     inside = s.op("and", low, high, dtype=bool)  # an update out of range is dropped
