@@ -17,6 +17,7 @@ from pollux.model.native.llvm_text import module
 from pollux.model.native.rules import lower
 from pollux.model.native.scalars import Lanes
 from pollux.model.native.tape import Block, children
+from pollux.model.native.text import machine_type
 
 Spec = tuple[tuple[int, ...], str]
 """Shape and dtype of one twin's array."""
@@ -85,7 +86,10 @@ def compile_program(
     clock = time.perf_counter
     begin = clock()
     jaxpr = traced(program, inputs)
-    outputs = tuple((tuple(a.shape), np.dtype(a.dtype).str) for a in jaxpr.out_avals)
+    # what JAX makes of the arrays: native byte order, and without x64 no 64 bits
+    inputs, outputs = (
+        tuple((tuple(a.shape), machine_type(a.dtype).str) for a in avals) for avals in (jaxpr.in_avals, jaxpr.out_avals)
+    )
     fleet = program.fleet if lanes > 1 else (True,) * len(inputs)
     seen = clock()
     key = digest(jaxpr, lowering(), target.key, f"{lanes} {real} {fleet}")

@@ -14,6 +14,7 @@ from pollux.model.native.index import constant, each
 from pollux.model.native.layout import in_place, place_outputs
 from pollux.model.native.size import estimate
 from pollux.model.native.tape import Tape, UnsupportedError, Value
+from pollux.model.native.text import machine_type
 
 Arrays = list[np.ndarray]
 
@@ -52,6 +53,8 @@ def run(b: Builder, closed: Any, args: Arrays) -> Arrays:
         env[v] = constant(value, v.aval.dtype)
     env.update(zip(jaxpr.invars, args, strict=True))
     for eqn in jaxpr.eqns:
+        for v in eqn.outvars:
+            machine_type(v.aval.dtype, f"primitive `{eqn.primitive.name}` with ")
         out = RULES.get(eqn.primitive.name, _elementwise)(b, eqn, *map(read, eqn.invars))
         env.update(zip(eqn.outvars, out if isinstance(out, list) else [out], strict=True))
     return [read(v) for v in jaxpr.outvars]
@@ -159,9 +162,10 @@ def _power(b, dtype, x, y):
         if y.dtype != dtype:
             y = b.op("convert_element_type", y, dtype=dtype)
         return b.op("pow", x, y, dtype=dtype)
-    if y == 0.5:
-        return b.sqrt(x)
-    if y != int(y) or abs(y) > 64:
+    if y == 0.5:  # unlike the square root, inf at -inf and +0 at -0
+        lowest = b.op("eq", x, dtype.type(-np.inf), dtype=bool)
+        return b.select(lowest, dtype.type(np.inf), b.op("abs", b.sqrt(x), dtype=dtype))
+    if not np.isfinite(y) or y != int(y) or abs(y) > 64:
         return b.op("pow", x, dtype.type(y), dtype=dtype)
     out, n, square = dtype.type(1), abs(int(y)), x
     while n:
@@ -178,7 +182,7 @@ def _integer_pow(b, eqn, x):
 
 
 def _round(b, eqn, x):
-    away = "AWAY" in str(eqn.params["rounding_method"])
+    away = eqn.params["rounding_method"] == jax.lax.RoundingMethod.AWAY_FROM_ZERO
     dtype = eqn.outvars[0].aval.dtype
     return each(lambda a: b.op("round" if away else "roundeven", a, dtype=dtype), x)
 
@@ -276,6 +280,11 @@ def _empty(b, eqn):
     return constant(np.zeros(aval.shape), aval.dtype)
 
 
+def _rows(x: np.ndarray, axis: int) -> list[np.ndarray]:
+    moved = np.moveaxis(x, axis, 0)
+    return [moved[k, ...] for k in range(len(moved))]  # arrays, those of one axis too
+
+
 def _same(b, eqn, *args):
     return list(args)
 
@@ -331,7 +340,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "split": index_rules.split,
     "concatenate": lambda b, eqn, *xs: np.concatenate(xs, axis=eqn.params["dimension"]),
     "stack": lambda b, eqn, *xs: np.stack(xs, axis=eqn.params["axis"]),
-    "unstack": lambda b, eqn, x: list(np.moveaxis(x, eqn.params["axis"], 0)),
+    "unstack": lambda b, eqn, x: _rows(x, eqn.params["axis"]),
     "rev": lambda b, eqn, x: np.flip(x, eqn.params["dimensions"]),
     "pad": index_rules.pad,
     "iota": index_rules.iota,

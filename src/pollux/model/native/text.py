@@ -1,10 +1,11 @@
 """Types, constants and addresses of LLVM's assembly language."""
 
 import struct
+from typing import Any
 
 import numpy as np
 
-from pollux.model.native.tape import Value
+from pollux.model.native.tape import UnsupportedError, Value
 
 _TYPES = {"f8": "double", "f4": "float", "b1": "i1"}
 
@@ -18,7 +19,15 @@ def scalar(dtype: np.dtype, real: str) -> str:
         return _TYPES[code]
     if code[0] in "iu":
         return f"i{8 * dtype.itemsize}"
-    raise TypeError(f"no machine type for {dtype}")
+    raise UnsupportedError(f"numbers of type {dtype}")
+
+
+def machine_type(dtype: Any, what: str = "") -> np.dtype:
+    """The NumPy dtype of numbers that have a machine type; `UnsupportedError` for others (complex numbers, keys)."""
+    known = np.dtype(dtype) if isinstance(dtype, np.dtype) else None
+    if known is None or known.kind not in "fiub" or (known.kind == "f" and known.itemsize not in (4, 8)):
+        raise UnsupportedError(f"{what}numbers of type {dtype}")
+    return known
 
 
 def vector(kind: str, lanes: int) -> str:
