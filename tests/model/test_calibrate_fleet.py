@@ -9,6 +9,7 @@ from pollux.core.errors import DefinitionError, InputError
 from pollux.model.backend import Xla
 from pollux.model.identify import Verdict
 from pollux.model.leastsquares import FitOutcome
+from pollux.model.native import Native
 from pollux.model.rounds import WORTH
 
 TIMES = 4.0 * np.arange(120)
@@ -99,7 +100,8 @@ def test_every_twin_is_fitted_as_it_would_be_alone(fleet, initial):
 
 
 def test_native_and_xla_agree(fleet):
-    ours, peer = fitted(fleet, initial="fixed"), fitted(fleet, initial="fixed", backend=Xla())
+    ours = fitted(fleet, initial="fixed", backend=Native(fallback=None))
+    peer = fitted(fleet, initial="fixed", backend=Xla())
     np.testing.assert_allclose(ours.values, peer.values, rtol=1e-8)
     np.testing.assert_allclose(ours.errors, peer.errors, rtol=1e-7)
     np.testing.assert_array_equal(ours.passes, peer.passes)
@@ -139,6 +141,8 @@ def test_twins_that_cannot_be_calibrated_are_said_and_change_no_other(fleet):
     assert np.isinf(fit.error("b(0)")[3])
     assert np.isfinite(fit.error("k2")[3])  # by its prior
     assert fit.loss[5] == 0
+    assert np.isnan(fit.rmse[:, 5]).all()
+    assert fit.identifiability(5).rank == fit.identifiability(7).rank == 0
     assert fit.outcomes[7] is FitOutcome.NOT_FINITE
     assert np.isinf(fit.loss[7])
     assert not fit.ok[7]
