@@ -150,3 +150,9 @@ def test_every_key_is_documented():
     keys |= {*FREE_TABLES, *KINDS, *(key for settings in SETTINGS.values() for key in settings)}
     assert {"period", "lag", "unit", "policy", "persistent"} <= keys
     assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
+
+
+def test_the_server_may_have_an_opcua_face(tmp_path):
+    (tmp_path / "pollux.toml").write_text(GOOD.replace("port = 9000", "port = 9000\nopcua = 4840"))
+    server = read_wiring(tmp_path).server
+    assert (server.port, server.opcua) == (9000, 4840)

@@ -84,6 +84,11 @@ async def launch(
     engine = Engine(wiring, folder, clock)
     app = create_app(engine, auth, listen=listen)
     link = f"{listen.url}?token={auth.first_token}"
+    opcua = None
+    if s.opcua is not None:
+        from pollux.runtime.serve.opcua import OpcUaFace
+
+        opcua = OpcUaFace(engine, auth, folder, clock, listen.host, s.opcua)
     failed: list[PolluxError] = []
     try:
         async with asyncio.TaskGroup() as group:
@@ -92,6 +97,8 @@ async def launch(
             announce(f"Pollux is at {link}")
             if open_browser:
                 await asyncio.to_thread(webbrowser.open, link)
+            if opcua is not None:
+                group.create_task(opcua.run(), name="OPC UA")
             group.create_task(_work(engine, wiring, clock, demo, speed), name="engine")
     except* _Terminated:
         pass

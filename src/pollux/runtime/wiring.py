@@ -7,7 +7,7 @@
     [[twin.tag]]         tag, field, unit, period, authority, connector
     [[twin.actuator]]    actuator, field, unit, connector
     [connector.NAME]     kind (one of `KINDS`), and that kind's settings
-    [server]             host, port, certificate, key, exposed, names
+    [server]             host, port, certificate, key, exposed, names, opcua
     [demo]               module, speed: a plant that `pollux demo` starts in a process of its own
 
 Durations are seconds, or texts like "5 min". Every error names the file, the line, the key, the rule and a way out.
@@ -134,6 +134,8 @@ class ServerWiring:
     """Said explicitly where other machines may reach it."""
     names: tuple[str, ...] = ()
     """Further host names under which clients reach it."""
+    opcua: int | None = None
+    """Port of the OPC UA face; None: there is none."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +222,7 @@ def _server(table: Table) -> ServerWiring:
         _pem(table, "key"),
         exposed,
         table.texts("names"),
+        int(table.number("opcua", low=1, high=65535)) if "opcua" in table.values else None,
     )
     if (server.certificate is None) != (server.key is None):
         table.fail("certificate", "needs `key`, and `key` needs it", ..., "Give both, or none.")
