@@ -39,7 +39,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
             for target in targets:
                 case = _case(problem, p, exact, target, repeats, alone)
                 cases.append(case)
-                worst = max(worst, min(v["error"] / target for k, v in case["contenders"].items() if "pollux" in k))
+                worst = max(worst, case["contenders"][case["method"]]["error"] / target)
                 print(f"# {_line(case)}", flush=True)
     chosen = [c for c in cases if c["problem"] == "robertson" and c["sets"] > 1] or cases
     head = chosen[0]
@@ -87,13 +87,15 @@ def _case(
             "scaled": timed.shape[1] < p.shape[1],
         }
     times = {k: v["seconds"] for k, v in found.items()}
-    pollux = min(v for k, v in times.items() if k.startswith("pollux"))
+    ours = min((k for k in times if k.startswith("pollux")), key=times.__getitem__)
+    pollux = times[ours]
     peers = {k: v for k, v in times.items() if not k.startswith("pollux")}
     return {
         "problem": problem.name,
         "sets": p.shape[1],
         "target": target,
         "pollux": pollux,
+        "method": ours,
         "peers": peers,
         "ratio": min(peers.values()) / pollux,
         "left_out": [c.name for c in contenders(problem) if c.name not in found],
