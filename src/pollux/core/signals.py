@@ -81,6 +81,8 @@ class Belief:
     nis_dof: int
     age: Float[np.ndarray, " y"]
     """Seconds since each sensor last gave a value that was used."""
+    memory: Float[np.ndarray, " k"] = field(default_factory=lambda: np.zeros(0), repr=False)
+    """What the filter carries beside mean and covariance (members, modes), flat; empty for a Gaussian filter."""
 
 
 @dataclass(frozen=True)

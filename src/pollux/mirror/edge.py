@@ -2,13 +2,22 @@
 
 import numpy as np
 
-from pollux.mirror.method import program
+from pollux.core.errors import InputError
+from pollux.mirror.method import Carrying, program
 from pollux.mirror.update import Mirror
 from pollux.model.native.c_file import Interface, as_argument
 
 
 def filter_interface(mirror: Mirror) -> Interface:
-    """One step of the mirror's filter as an interface; see `pollux.mirror.method` for its arguments."""
+    """One step of the mirror's filter as an interface; see `pollux.mirror.method` for its arguments.
+
+    Raises `InputError` for a method that carries more than mean and covariance.
+    """
+    if isinstance(mirror.method, Carrying):
+        raise InputError(
+            f"A filter for the edge carries a mean and a covariance, {mirror.method!r} carries more. Use `Ekf()`, "
+            "`Ukf()` or another Gaussian method"
+        )
     space, system = mirror.space, mirror.space.system
     n, ny = len(space.x), len(space.y)
     low, high = space.bounds("x")

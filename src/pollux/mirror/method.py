@@ -27,11 +27,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.flatten_util import ravel_pytree
 
 from pollux.model.backend import Program
-from pollux.model.statespace import System
+from pollux.model.statespace import StateSpace, System
 
 Outputs = tuple[Array, Array, Array, Array, Array, Array, Array, Array]
 StepFn = Callable[..., Outputs]
@@ -94,3 +97,25 @@ def program(method: Method, system: System, substeps: int, low: Any, high: Any) 
     key = (system, method, substeps, low.tobytes(), high.tobytes())
     step = method.step(system, substeps, low, high)
     return Program(type(method).__name__.lower(), key, lambda *args: step(*args)[:7], PER_TWIN)
+
+
+def remember(state: State) -> np.ndarray:
+    """A carried state as one float64 vector, for a belief to keep."""
+    return np.concatenate([np.ravel(np.asarray(a, np.float64)) for a in jax.tree.leaves(state)])
+
+
+def carried_program(method: Carrying, space: StateSpace, substeps: int) -> Program:
+    """The step of a carrying method as a `Program` on that vector:
+
+    (t, dt, memory, u, v, y, use, gate, p, Q, R) -> x, P, y_hat, nu, S_diag, used, nis, memory
+    """
+    low, high = space.bounds("x")
+    carry = method.carry(space.system, substeps, low, high)
+    unravel = ravel_pytree(method.start(space.x0, np.diag(space.P0)))[1]
+
+    def fn(t, dt, memory, *rest):
+        state, out = carry(t, dt, unravel(memory), *rest)
+        return (*out[:7], ravel_pytree(state)[0])
+
+    key = (space.system, method, substeps, low.tobytes(), high.tobytes())
+    return Program(f"carried {type(method).__name__.lower()}", key, fn, PER_TWIN[1:])

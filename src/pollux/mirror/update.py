@@ -14,10 +14,10 @@ from pollux.core.errors import InputError
 from pollux.core.signals import Belief, Health, Readings
 from pollux.core.twin import Twin
 from pollux.mirror.ekf import Ekf
-from pollux.mirror.method import Method, program
+from pollux.mirror.method import Carrying, Method, carried_program, program, remember
 from pollux.model import pieces
 from pollux.model.augment import augment
-from pollux.model.backend import Backend, Kernel, default
+from pollux.model.backend import Backend, Kernel, Xla, default
 from pollux.model.compile import Kernels
 from pollux.model.statespace import StateSpace, flatten
 
@@ -43,7 +43,7 @@ class Mirror:
 
     name: str
     space: StateSpace
-    method: Method
+    method: Method | Carrying
     substeps: int
     dt_max: float
     gate: float
@@ -64,11 +64,12 @@ class Mirror:
         silent = np.full(y, np.nan)
         x = space.x0
         P = np.diag(space.P0)
-        _, _, predicted, *_ = self._step(t, 0.0, x, P, space.u0, space.u0, silent, np.zeros(y), np.zeros(y))
+        kept = remember(self.method.start(x, P)) if isinstance(self.method, Carrying) else np.zeros(0)
+        _, _, predicted, *_ = self._step(t, 0.0, (x, P, kept), space.u0, space.u0, silent, np.zeros(y), np.zeros(y))
         health = (Health.MISSING,) * y
         return Belief(
             self.name, float(t), f"{self.name}/belief/0", "", x, P, space.u0, predicted, silent, silent, health,
-            0.0, 0, np.zeros(y),
+            0.0, 0, np.zeros(y), kept,
         )  # fmt: skip
 
     def update(self, belief: Belief, readings: Readings, excluded: frozenset[str] = frozenset()) -> Belief:
@@ -81,34 +82,40 @@ class Mirror:
         """
         values, inputs = self._checked(belief, readings)
         use = np.array([c.name not in excluded for c in self.space.y], dtype=np.float64)
-        x, P, u, t = belief.mean, belief.cov, belief.inputs, belief.t
+        state, u, t = (belief.mean, belief.cov, belief.memory), belief.inputs, belief.t
         gap = readings.t - t
         refused = np.array([h is Health.GATED for h in belief.health]) & (belief.age >= self.reopen * gap)
         gate = np.where(refused, math.inf, self.gate)
         steps = self._pieces(t, readings.t)
         if len(steps) > pieces.MAX_PIECES:  # starts anew
             first = self.start(readings.t)
-            x, P, steps = first.mean, first.cov, [0.0]
+            state, steps = (first.mean, first.cov, first.memory), [0.0]
             t = readings.t
         silent = np.full(len(values), np.nan)
         for dt in steps[:-1]:
-            x, P, *_ = self._step(t, dt, x, P, u, u, silent, use, gate)
+            x, P, *_, kept = self._step(t, dt, state, u, u, silent, use, gate)
+            state = x, P, kept
             t += dt
-        x, P, predicted, nu, S, used, nis = self._step(t, steps[-1], x, P, u, inputs, values, use, gate)
+        x, P, predicted, nu, S, used, nis, kept = self._step(t, steps[-1], state, u, inputs, values, use, gate)
         fused = used > 0
         nis = float(nis)
         if not (np.isfinite(x).all() and np.isfinite(P).all()):
-            x, P = belief.mean, belief.cov + np.diag(self.Q * gap)
+            x, P, kept = belief.mean, belief.cov + np.diag(self.Q * gap), belief.memory
             fused, nis = np.zeros(len(values), dtype=bool), math.inf
         age = np.where(fused, 0.0, belief.age + gap)
         came = ~np.isnan(values)
         return Belief(
             self.name, float(readings.t), _next_id(belief.id), readings.id, x, P, inputs, predicted, nu,
-            np.where(came, S, np.nan), self._health(came, fused, use, age), nis, int(fused.sum()), age,
+            np.where(came, S, np.nan), self._health(came, fused, use, age), nis, int(fused.sum()), age, kept,
         )  # fmt: skip
 
-    def _step(self, t, dt, x, P, u, v, y, use, gate):
-        return self.kernel(t, dt, x, P, u, v, y, use, gate, self.params, self.Q, self.R)
+    def _step(self, t, dt, state, u, v, y, use, gate):
+        """The kernel from state = (x, P, memory) to (x, P, predicted, nu, S, used, nis, memory)."""
+        x, P, kept = state
+        rest = (u, v, y, use, gate, self.params, self.Q, self.R)
+        if isinstance(self.method, Carrying):
+            return self.kernel(t, dt, kept, *rest)
+        return (*self.kernel(t, dt, x, P, *rest), kept)
 
     def _pieces(self, t: float, until: float) -> list[float]:
         period = self.space.system.period
@@ -155,7 +162,7 @@ def build_mirror(
     twin: Twin | Kernels | StateSpace,
     *,
     track: tuple[str, ...] = (),
-    method: Method | None = None,
+    method: Method | Carrying | None = None,
     substeps: int = 4,
     dt_max: float | None = None,
     gate: float = GATE,
@@ -166,7 +173,9 @@ def build_mirror(
 ) -> Mirror:
     """Compile the mirror of one twin.
 
-    `track` names the parameters that drift and are estimated with the state; `method` is `Ekf()` (default) or `Ukf()`.
+    `track` names the parameters that drift and are estimated with the state; `method` is a filter, `Ekf()` by default.
+    One that carries more than mean and covariance (`Etkf(24)`, `ParticleFilter(1000)`, `Imm(...)`) keeps it in the
+    belief's `memory`, and runs on XLA.
     `gate` is the probability that a good reading is refused (0 switches gates off), `reopen` the number of readings in
     a row that a gate refuses at most (None: no end). `every` is the expected period
     of the sensors in seconds, one for all or by name: a sensor silent for three of them is stale. A gap is crossed
@@ -179,8 +188,13 @@ def build_mirror(
         space = flatten(twin) if isinstance(twin, Twin) else twin
     space = augment(space, tuple(track))
     method = method or Ekf()
-    backend = backend or default()
     low, high = space.bounds("x")
+    if isinstance(method, Carrying):
+        backend = backend or Xla()
+        step = carried_program(method, space, substeps)
+    else:
+        backend = backend or default()
+        step = program(method, space.system, substeps, low, high)
     return Mirror(
         name=name or space.system.name,
         space=space,
@@ -193,7 +207,7 @@ def build_mirror(
         params=space.p0,
         Q=space.Q,
         R=positive_noise(space),
-        kernel=backend.one(program(method, space.system, substeps, low, high)),
+        kernel=backend.one(step),
         backend=backend,
     )
 
