@@ -22,6 +22,8 @@ class Builder:
         self.tape = Tape(Block(None, leaves=False))
         self.block = self.tape.root
         self.limit = limit
+        self.active: Any = None
+        """Lanes for which this block runs (None: all): in the others its loops must not go on."""
         self._sources: dict[int, Op] = {}
 
     def op(self, name: str, *args: Any, dtype: Any, **params: Any) -> Any:
@@ -86,6 +88,16 @@ class Builder:
             yield self.block
         finally:
             self.block = outer
+
+    @contextmanager
+    def only(self, mask: Any) -> Iterator[None]:
+        """Write what matters only in the lanes of `mask`."""
+        outer = self.active
+        self.active = mask if outer is None else self.op("and", outer, mask, dtype=bool)
+        try:
+            yield
+        finally:
+            self.active = outer
 
     def source(self, value: Any) -> Op | None:
         """The operation that a value is the result of."""

@@ -64,8 +64,11 @@ def while_(run: Run, b: Builder, eqn: Any, *args: np.ndarray) -> Arrays:
                 raise UnsupportedError("a loop without an end")
             leave(memories, b.block.parent or b.block)
             return carry
+        if b.active is not None:  # a lane that is not meant could go on for ever
+            test = b.op("and", b.active, test, dtype=bool)
         split = len(block.ops)
-        out = run(b, p["body_jaxpr"], consts + inner)
+        with b.only(test):
+            out = run(b, p["body_jaxpr"], consts + inner)
         following = [b.ref(e) for i, c in enumerate(out) if not kept[i] for e in c.flat]
         update(b, memories, [out[i] for i in large], test)
     leave(memories, b.block)
@@ -84,8 +87,8 @@ def cond(run: Run, b: Builder, eqn: Any, index: np.ndarray, *args: np.ndarray) -
         return run(b, branches[min(max(int(i), 0), len(branches) - 1)], list(args))
     masks = _masks(b, i, len(branches))
     blocks, outs = [], []
-    for branch in branches:
-        with b.inside(leaves=False) as block:
+    for mask, branch in zip(masks, branches, strict=True):
+        with b.inside(leaves=False) as block, b.only(mask):
             out = run(b, branch, list(args))
             outs.append([b.ref(e) for o in out for e in o.flat])
         blocks.append(block)
