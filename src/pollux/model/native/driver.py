@@ -21,7 +21,7 @@ class Array:
 
 def scratch(arrays: tuple[Array, ...], lanes: int) -> int:
     """Bytes of the copies."""
-    return sum(a.elements * a.size * lanes for a in arrays if a.fleet)
+    return sum(-(-a.elements * a.size * lanes // 64) * 64 for a in arrays if a.fleet)
 
 
 def text(symbol: str, group: str, arrays: tuple[Array, ...], lanes: int, work: int) -> str:
@@ -87,7 +87,9 @@ one:
   %array = load ptr, ptr %pa
   %row = mul i64 %size, {lanes}
   %bytes = mul i64 %row, %elements
-  %used = select i1 %fleet, i64 %bytes, i64 0
+  %up = add i64 %bytes, 63
+  %lines = and i64 %up, -64
+  %used = select i1 %fleet, i64 %lines, i64 0
   %free1 = getelementptr i8, ptr %free, i64 %used
   %home = select i1 %fleet, ptr %free, ptr %array
   %pc = getelementptr ptr, ptr %copies, i64 %k
