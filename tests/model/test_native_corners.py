@@ -1,11 +1,14 @@
 """Corners of the lowering, each of which was once wrong or might be: against XLA, exactly where numbers are whole."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
 
+from pollux.core.errors import InputError
 from pollux.model.backend import Program, Xla
 from pollux.model.native import Native, NoCache, UnsupportedError
 from pollux.model.native.fingerprint import digest
@@ -66,7 +69,8 @@ CASES = {
     "reading out of range": (
         lambda x, i: (
             x.at[i].get(mode="fill", fill_value=7.0), x.at[9].get(mode="fill", fill_value=7.0),
-            x.at[9].get(mode="fill"), x.at[jnp.stack([i, jnp.int64(9)])].get(mode="fill"), x.at[jnp.int64(2**40)].get(mode="clip"), x[i],
+            x.at[9].get(mode="fill"), x.at[jnp.stack([i, jnp.int64(9)])].get(mode="fill"), x[i],
+            x.at[jnp.int64(2**40)].get(mode="clip"),
         ),
         X, np.int64(9),
     ),
@@ -84,7 +88,8 @@ CASES = {
     ),
     "truth values": (
         lambda b, c: (
-            b & c, b ^ c, ~b, jnp.where(b, 1.0, 2.0), b < c, jnp.maximum(b, c), jnp.argmax(b), jnp.sum(b), jnp.cumsum(b),
+            b & c, b ^ c, ~b, jnp.where(b, 1.0, 2.0), b < c, jnp.maximum(b, c), jnp.argmax(b), jnp.sum(b),
+            jnp.cumsum(b),
         ),
         np.array([True, False, True]), np.array([True, True, False]),
     ),
@@ -168,3 +173,116 @@ def test_other_programs_have_other_keys(one, other):
     spec = jax.ShapeDtypeStruct((2,), np.float64)
     assert digest(jax.make_jaxpr(one)(spec)) != digest(jax.make_jaxpr(other)(spec))
     assert digest(jax.make_jaxpr(one)(spec)) == digest(jax.make_jaxpr(one)(spec))
+
+
+def fleet(fn, *args):
+    program = Program("fleet", object(), lambda *a: tuple(jax.tree.leaves(fn(*a))), (True,) * len(args))
+    return STRICT.fleet(program)(*args)
+
+
+def test_a_lane_that_does_not_take_a_branch_does_not_keep_its_loop_running():
+    def fn(x):
+        def halve(v):  # would never end where x is 5 or more
+            return lax.while_loop(lambda s: s > 1e-3, lambda s: s * jnp.where(x < 5, 0.5, 1.0), v)
+
+        return lax.cond(x < 5, halve, lambda v: v, x)
+
+    (got,) = fleet(fn, np.array([1.0, 9.0, 3.0]))
+    np.testing.assert_array_equal(got, [2.0**-10, 9.0, 3 * 2.0**-12])
+
+
+def test_a_lane_that_has_ended_does_not_keep_an_inner_loop_running():
+    def fn(x, end):
+        def turn(s):  # the inner loop would never end where t has reached the end
+            t, n = s
+            return t + 1, n + lax.while_loop(lambda k: k < t, lambda k: k + (t < end) * 1.0, 0.0)
+
+        return lax.while_loop(lambda s: s[0] < end, turn, (x, 0.0))
+
+    t, n = fleet(fn, np.array([1.0, 2.0, 3.0]), np.array([3.0, 9.0, 3.0]))
+    np.testing.assert_array_equal(t, [3, 9, 3])
+    np.testing.assert_array_equal(n, [3, 35, 0])
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((np.ones(3), np.ones(4)), "equally long"),
+        ((np.ones((2, 3)), np.ones(2)), "equally long"),
+        ((np.float64(1), np.ones(3)), "needs the fleet axis"),
+        ((np.ones(3),), "takes 2 arguments"),
+    ],
+)
+def test_fleets_of_different_sizes_are_refused(args, message):
+    with pytest.raises(InputError, match=message):
+        STRICT.fleet(Program("two", object(), lambda x, y: (x.sum() + y,), (True, True)))(*args)
+
+
+def test_a_fleet_without_twins_and_one_without_a_fleet_axis():
+    (got,) = fleet(lambda x: x * 2, np.ones((3, 0)))
+    assert got.shape == (3, 0)
+    with pytest.raises(InputError, match="no argument that carries the fleet axis"):
+        STRICT.fleet(Program("shared", object(), lambda x: (x,), (False,)))(np.ones(3))
+
+
+def test_arrays_of_any_layout_and_kind():
+    x = np.arange(24.0).reshape(2, 3, 4)
+    y = x[:, :, :2]
+    for array in (x[:, :, ::2], x[::-1, :, :2], np.asfortranarray(y), y.astype(">f8"), y.tolist()):
+        (got,) = fleet(lambda x: x * 2, array)
+        np.testing.assert_array_equal(got, np.asarray(array, float) * 2)
+    kernel = STRICT.fleet(Program("kinds", object(), lambda x: (x + 1,), (True,)))
+    for kind in (np.float32, np.int32, np.uint8, np.float64, np.int64):
+        (got,) = kernel(np.arange(5).astype(kind))
+        assert got.dtype == kind
+        np.testing.assert_array_equal(got, np.arange(5) + 1)
+
+
+@pytest.mark.parametrize(
+    "room", [np.zeros(4), np.zeros(3, np.float32), np.zeros(6)[::2], np.zeros((3, 1)), np.broadcast_to(0.0, 3)]
+)
+def test_rooms_that_do_not_fit_are_refused(room):
+    kernel = STRICT.fleet(Program("rooms", object(), lambda x: (x + 1,), (True,)))
+    with pytest.raises(InputError, match="contiguous, writeable array"):
+        kernel(np.ones(3), out=(room,))
+    with pytest.raises(InputError, match="1 outputs, received 2"):
+        kernel(np.ones(3), out=(np.ones(3), np.ones(3)))
+    with pytest.raises(InputError, match="of shape"):
+        STRICT.one(Program("rooms", object(), lambda x: (x + 1,), (True,)))(np.ones(3), out=(np.ones((2, 3)),))
+
+
+def test_an_output_may_lie_where_an_argument_does():
+    """A loop writes its output turn by turn while it still reads the argument from the other end."""
+
+    def fn(x):
+        return (lax.scan(lambda c, v: (c + v, c + v), 0.0, x[::-1])[1],)
+
+    program = Program("reversed", object(), fn, (True,))
+    x = np.random.default_rng(0).normal(size=(40, 9))
+    expected = STRICT.fleet(program)(x)[0]
+    STRICT.fleet(program)(x, out=(x,))
+    np.testing.assert_array_equal(x, expected)
+
+
+def test_many_threads_call_one_kernel():
+    def fn(x):
+        return lax.fori_loop(0, 50, lambda i, v: v * 0.9 + jnp.sin(v), x), jnp.flip(x)
+
+    program = Program("busy", object(), lambda x: fn(x), (True,))
+    backend = Native(fallback=None, cache=NoCache(), threads=2)
+    many, one = backend.fleet(program), backend.one(program)
+    inputs = np.random.default_rng(0).normal(size=(8, 3, 4001))
+    expected = [STRICT.fleet(program)(x) for x in inputs]
+
+    def work(k):
+        same = all(np.array_equal(a, b) for a, b in zip(many(inputs[k]), expected[k], strict=True))
+        return same and all(np.array_equal(one(inputs[k][:, j])[0], expected[k][0][:, j]) for j in range(0, 4001, 40))
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(work, list(range(8)) * 3))
+
+
+@pytest.mark.parametrize("lanes", [0, 1, 3, 128])
+def test_lanes_that_no_register_has_are_refused(lanes):
+    with pytest.raises(InputError, match="power of two"):
+        Native(lanes=lanes)

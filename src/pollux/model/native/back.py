@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pollux.core.errors import InputError
 from pollux.model.backend import Backend, Kernel, Program, Xla
 from pollux.model.native import machine
 from pollux.model.native.cache import Cache, Folder, default_folder
@@ -33,6 +34,11 @@ class Native:
     threads: int | None = None
     fallback: Backend | None = field(default_factory=Xla)
     cache: Cache = field(default_factory=lambda: Folder(default_folder()))
+
+    def __post_init__(self) -> None:
+        """Refuse lanes that no vector register has."""
+        if self.lanes is not None and self.lanes not in (2, 4, 8, 16, 32, 64):
+            raise InputError(f"`lanes` is a power of two from 2 to 64 (None: by the CPU), received {self.lanes}")
 
     def one(self, program: Program) -> "Lowered":
         """Kernel for one twin."""
@@ -70,6 +76,8 @@ class Lowered:
 
     def ready(self, *args: Any) -> Callable[..., tuple[np.ndarray, ...]]:
         """The kernel for arguments like these, compiled where it is not yet."""
+        if len(args) != len(self.program.fleet):
+            raise InputError(f"`{self.program.name}` takes {len(self.program.fleet)} arguments, received {len(args)}")
         specs = tuple(_spec(a, self.for_fleet and fleet) for a, fleet in zip(args, self.program.fleet, strict=True))
         made = self._made.get(specs)
         return self._make(specs) if made is None else made
@@ -119,4 +127,6 @@ def _spec(a: Any, fleet: bool) -> Spec:
         shape, dtype = a.shape, a.dtype
     else:
         shape, dtype = np.shape(a), np.asarray(a).dtype
+    if fleet and not shape:
+        raise InputError("An argument that differs between twins needs the fleet axis, its last; received one number")
     return (shape[:-1] if fleet else shape), dtype.str

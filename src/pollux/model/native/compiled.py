@@ -76,7 +76,7 @@ class Compiled:
 
 def traced(program: Program, inputs: tuple[Spec, ...]) -> Any:
     """The closed jaxpr of a program for one twin's arrays."""
-    return jax.make_jaxpr(program.fn)(*(jax.ShapeDtypeStruct(s, np.dtype(d)) for s, d in inputs))
+    return jax.make_jaxpr(program.fn)(*(jax.ShapeDtypeStruct(s, np.dtype(d).newbyteorder("=")) for s, d in inputs))
 
 
 def compile_program(

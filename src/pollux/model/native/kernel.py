@@ -1,8 +1,9 @@
 """Kernels on host arrays: one twin, or a fleet split over threads."""
 
 import ctypes
+import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from typing import Any
 
@@ -73,7 +74,10 @@ class One:
         for room, value in zip(frame.inputs, args, strict=True):
             room[...] = value
         self.compiled.call(*frame.args)
-        out = tuple(np.empty_like(a) for a in frame.outputs) if out is None else out
+        if out is None:
+            out = tuple(np.empty_like(a) for a in frame.outputs)
+        else:
+            check_rooms(self.compiled.report.name, out, tuple((a.shape, None) for a in frame.outputs))
         for room, a in zip(out, frame.outputs, strict=True):
             room[...] = a
         self._frames.append(frame)
@@ -91,13 +95,42 @@ class Fleet:
         self._work: list[np.ndarray] = []
 
     def __call__(self, *args: Any, out: tuple[np.ndarray, ...] | None = None) -> tuple[np.ndarray, ...]:
-        """Outputs for the whole fleet; `out`: arrays to write them to instead of new ones."""
-        arrays = [np.ascontiguousarray(a, kind) for a, kind in zip(args, self.kinds, strict=True)]
-        n = next(a.shape[-1] for a, fleet in zip(arrays, self.compiled.fleet, strict=True) if fleet)
-        out = tuple(np.empty((*shape, n), kind) for shape, kind in self.results) if out is None else out
+        """Outputs for the whole fleet; `out`: arrays to write them to instead of new ones.
+
+        Raises `InputError` where arrays disagree on the size of the fleet: the code would read beyond their ends.
+        """
+        arrays = [np.asarray(a, kind, order="C") for a, kind in zip(args, self.kinds, strict=True)]
+        n = self._size(arrays)
+        if out is None:
+            out = tuple(np.empty((*shape, n), kind) for shape, kind in self.results)
+        else:
+            check_rooms(self.compiled.report.name, out, tuple(((*shape, n), kind) for shape, kind in self.results))
+            arrays = self._apart(arrays, out)
         table = pointers((*arrays, *out))
         self._run(table.ctypes.data, n)
         return out
+
+    def _size(self, arrays: list[np.ndarray]) -> int:
+        n = None
+        for k, (a, (shape, _), fleet) in enumerate(zip(arrays, self.compiled.inputs, self.compiled.fleet, strict=True)):
+            if fleet and n is None and a.ndim:
+                n = a.shape[-1]
+            if a.shape != ((*shape, n) if fleet else shape):
+                raise InputError(
+                    f"Argument {k} of `{self.compiled.report.name}` needs shape "
+                    f"{(*shape, 'twins' if n is None else n) if fleet else shape}: the fleet axis is last and equally "
+                    f"long in every array that carries it; received {a.shape}"
+                )
+        if n is None:
+            raise InputError(
+                f"`{self.compiled.report.name}` has no argument that carries the fleet axis; run it for one"
+            )
+        return n
+
+    def _apart(self, arrays: list[np.ndarray], out: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+        """Copies of arguments in which a loop would write an output while they are still read."""
+        streamed = [out[k] for k in self.compiled.streamed]
+        return [a.copy() if any(np.may_share_memory(a, room) for room in streamed) else a for a in arrays]
 
     def _run(self, table: int, n: int) -> None:
         call, lanes = self.compiled.call, self.compiled.lanes
@@ -112,8 +145,11 @@ class Fleet:
             for begin in starts:  # a shared iterator: who is done takes the next part
                 self._part(call, table, n, begin, min(begin + size, n))
 
-        others = [pool(self.threads).submit(turn) for _ in range(self.threads - 1)]
-        turn()
+        others = [pool(self.threads, os.getpid()).submit(turn) for _ in range(self.threads - 1)]
+        try:
+            turn()
+        finally:  # an interrupt must not free arrays that another thread still writes
+            wait(others)
         for other in others:
             other.result()
 
@@ -127,9 +163,22 @@ class Fleet:
 
 
 @lru_cache(maxsize=8)
-def pool(threads: int) -> ThreadPoolExecutor:
-    """Threads besides the caller's own; they wait when there is nothing to do."""
+def pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads besides the caller's own; they wait when there is nothing to do. A process that was forked has none."""
     return ThreadPoolExecutor(threads - 1, thread_name_prefix="pollux-kernel")
+
+
+def check_rooms(name: str, out: tuple[np.ndarray, ...], kinds: tuple[tuple[tuple[int, ...], Any], ...]) -> None:
+    """Whether results fit into the arrays that were given for them; dtype None: they are copied, any will do."""
+    if len(out) != len(kinds):
+        raise InputError(f"`{name}` has {len(kinds)} outputs, received {len(out)} arrays as `out`")
+    for k, (room, (shape, kind)) in enumerate(zip(out, kinds, strict=True)):
+        straight = kind is None or (room.dtype == kind and room.flags.c_contiguous and room.flags.writeable)
+        if room.shape != shape or not straight:
+            raise InputError(
+                f"Output {k} of `{name}` needs a contiguous, writeable array of shape {shape}"
+                f"{'' if kind is None else f' and dtype {np.dtype(kind)}'} as `out`; received {room.dtype}{room.shape}"
+            )
 
 
 def pointers(arrays: tuple[np.ndarray, ...]) -> np.ndarray:
