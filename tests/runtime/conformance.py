@@ -211,6 +211,9 @@ class MqttRig(Rig):
 
     version = Version.V311
     persistent = True
+    size = 1000
+    """Bytes of a payload: a flood is then several times what may wait (200 kB, and one read of 256 kB at most)."""
+    bound = 600
 
     async def start(self, stack: AsyncExitStack) -> None:
         self.port = free_port()
@@ -224,8 +227,8 @@ class MqttRig(Rig):
         link = MqttLink(version=self.version)
         await link.open("127.0.0.1", self.port, client_id="publisher")
         for value in values:
-            body = {"t": TIME + value, "v": value}
-            await link.publish(f"pollux/{SITE}/a", json.dumps(body).encode())
+            body = json.dumps({"t": TIME + value, "v": value}).ljust(self.size).encode()
+            await link.publish(f"pollux/{SITE}/a", body)
         await link.close()
 
     async def send_rubbish(self) -> str:
@@ -241,7 +244,6 @@ class EmbeddedRig(MqttRig):
     keeps = False  # the embedded broker keeps nothing over its own restart
     persistent = False
     queues = False
-    bound = 2500
     flood = 600
 
     async def up(self) -> None:
@@ -255,7 +257,6 @@ class EmbeddedRig(MqttRig):
 class MosquittoRig(MqttRig):
     name = "mqtt-3.1.1"
     service = "mosquitto"
-    bound = 2500
     settings = "max_inflight_messages 0\nmax_queued_messages 0\n"
 
     async def up(self) -> None:
@@ -476,8 +477,11 @@ class EdgeNode:
 
     async def data(self, value: Any, *, alias: int | None = 1, name: str | None = None, kind=DataType.DOUBLE) -> None:
         t = TIME + value if isinstance(value, int) else TIME
+        pad = Metric(None, 2, datatype=DataType.STRING, value="x" * 900)
         alias = None if name else alias
-        await self.say("DDATA/edge/tank", Metric(name, alias, timestamp=round(1000 * t), datatype=kind, value=value))
+        await self.say(
+            "DDATA/edge/tank", Metric(name, alias, timestamp=round(1000 * t), datatype=kind, value=value), pad
+        )
 
     async def say(self, place: str, *metrics: Metric, t: float | None = None) -> None:
         self.seq = (self.seq + 1) % 256

@@ -222,7 +222,7 @@ def test_a_replay_keeps_its_pace(tmp_path, monkeypatch):
             link = ReplayConnector(
                 "plant", [tmp_path / "r.csv"], "site", clock, speed=10.0, form=RecordFormat(time="time")
             )
-            monkeypatch.setattr("pollux.runtime.connect.files.asyncio.sleep", sleep)
+            monkeypatch.setattr("pollux.runtime.connect.files.sleep", sleep)
             await link.run(d.intake)
             monkeypatch.undo()
 

@@ -3,7 +3,7 @@
 It resumes: rows up to the journal's last time (`after`) are skipped, so a restart neither loses nor repeats one.
 """
 
-import asyncio
+from asyncio import sleep
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,7 +63,7 @@ class ReplayConnector:
                         await self._line.deliver(sink, messages, unread)
                         messages, unread = [], []
                     if pause > 0:
-                        await asyncio.sleep(pause)
+                        await sleep(pause)
                     messages += fresh
             if messages or unread:
                 await self._line.deliver(sink, messages, unread)
