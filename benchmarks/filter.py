@@ -9,7 +9,8 @@ import numpy as np
 
 from benchmarks import _tanks
 from pollux import Ekf, Ukf, build_fleet
-from pollux.model.backend import default
+from pollux.model.backend import Backend, default
+from pollux.model.native import Native
 
 
 def run(config: dict[str, Any]) -> dict[str, Any]:
@@ -32,6 +33,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     few = min(10, twins)
     c = _tanks.c_ekf(os.cpu_count() or 1) if name == "ekf" else None
     ours = _fleet(method, p, y, u)
+    single = _fleet(method, p, y, u, Native(threads=1)) if isinstance(default(), Native) else None
     answer = ours()
     reference = np.stack([peer(p[:, i], y[:, i], u) for i in range(few)], axis=-1)
     error = float(np.abs(answer[:, :few] - reference).max())
@@ -52,6 +54,8 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
 
     for _ in range(int(config.get("repeats", 5))):
         race("pollux", twins * steps, ours)
+        if single is not None:
+            race("pollux, one thread", twins * steps, single)
         race("filterpy", steps, lambda: peer(p[:, 0], y[:, 0], u))
         if name == "ekf":
             race("filterpy, scalar model", steps, lambda: _tanks.filterpy_ekf(p[:, 0], y[:, 0], u, scalar=True))
@@ -78,7 +82,9 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
             "backend": type(default()).__name__,
         },
         "pollux": rates["pollux"],
-        "peers": {k: v for k, v in rates.items() if k != "pollux"},
+        "peers": {k: v for k, v in rates.items() if not k.startswith("pollux")},
+        "one_thread": rates.get("pollux, one thread"),
+        "threads": os.cpu_count(),
         "ratio": ratio("filterpy"),
         "unit": "updates/s",
         "error": error,
@@ -89,8 +95,10 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _fleet(method: Any, p: np.ndarray, y: np.ndarray, u: np.ndarray) -> Callable[[], np.ndarray]:
-    fleet = build_fleet(_tanks.Tanks(), p.shape[1], method=method, substeps=_tanks.SUBSTEPS, gate=0.0)
+def _fleet(
+    method: Any, p: np.ndarray, y: np.ndarray, u: np.ndarray, backend: Backend | None = None
+) -> Callable[[], np.ndarray]:
+    fleet = build_fleet(_tanks.Tanks(), p.shape[1], method=method, substeps=_tanks.SUBSTEPS, gate=0.0, backend=backend)
     inputs = [np.full((1, p.shape[1]), v) for v in u]
     start = fleet.start(0.0, p)
     start = fleet.update(start, 0.0, np.full((1, p.shape[1]), np.nan), inputs[0])
