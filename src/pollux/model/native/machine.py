@@ -76,7 +76,9 @@ def link(code: bytes, name: str, target: Target) -> tuple[int, Any]:
 
 def _machine(target: Target, jit: bool = False) -> Any:
     made = llvm.Target.from_triple(target.triple)
-    return made.create_target_machine(target.cpu, target.features, opt=2, reloc="pic", codemodel="small", jit=jit)
+    # the linker may put constants more than 2 GB from the code: it aborts the process where addresses are 32 bits wide
+    model = "large" if target.triple.startswith("x86_64") else "small"
+    return made.create_target_machine(target.cpu, target.features, opt=2, reloc="pic", codemodel=model, jit=jit)
 
 
 @lru_cache(maxsize=1)
