@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from pollux.mirror.update import build_mirror as build_mirror
     from pollux.mirror.var3d import Var3d as Var3d
     from pollux.mirror.var3d import var3d as var3d
+    from pollux.mirror.variational import Analysis as Analysis
+    from pollux.mirror.variational import variational as variational
     from pollux.model.adaptive import Adaptive as Adaptive
     from pollux.model.calibrate import calibrate as calibrate
     from pollux.model.calibrate_fleet import calibrate_fleet as calibrate_fleet
@@ -120,6 +122,8 @@ _HOMES = {
     "MpcOptions": "intervene.mpc_options",
     "Cubature": "mirror.cubature",
     "Ekf": "mirror.ekf",
+    "variational": "mirror.variational",
+    "Analysis": "mirror.variational",
     "Imm": "mirror.imm",
     "Mode": "mirror.imm",
     "smooth": "mirror.smooth",
