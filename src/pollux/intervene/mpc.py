@@ -154,6 +154,9 @@ def build_mpc(twin: Twin | StateSpace, options: MpcOptions, *, backend: Backend 
                 f"MPC needs finite limits of each input it decides: declare `within` of {s.u_names[i]!r}"
             )
     goal = depends(s)
+    limits = (*s.margin_names, *o.bounds, *o.bounds)
+    w1, w2 = _each(o.price, limits), _each(o.limit, limits)
+    economic = goal or bool(o.worth) or bool(o.floor) or bool(np.any(w1 > 0))
     names = {*o.references, *o.terminal}
     shape = Shape(
         system=s,
@@ -166,17 +169,13 @@ def build_mpc(twin: Twin | StateSpace, options: MpcOptions, *, backend: Backend 
         floored=tuple(space.index("x", name) for name in o.floor),
         goal=goal,
         exact=o.hessian == "exact",
+        economic=economic,
     )
     if not goal and not names and not o.worth:
         raise DefinitionError(
             f"Nothing to optimise: `{s.name}` has no `goal` and the options no references; give one of them"
         )
-    limits = (*s.margin_names, *o.bounds, *o.bounds)
-    w1, w2 = _each(o.price, limits), _each(o.limit, limits)
-    economic = goal or bool(o.worth) or bool(o.floor) or bool(np.any(w1 > 0))
     solver = o.solver or (InteriorPoint() if economic else Riccati())
-    if isinstance(solver, Riccati) and (np.any(w1 > 0) or o.floor):
-        raise DefinitionError("`Riccati` takes no linear penalty (`price`, `floor`); use `InteriorPoint()`")
     weights = np.zeros((o.steps, len(shape.referenced)))
     for column, i in enumerate(shape.referenced):
         weights[:, column] = o.references.get(s.x_names[i], 0.0)

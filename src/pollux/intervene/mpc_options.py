@@ -14,9 +14,9 @@ Weight = float | Mapping[str, float]
 
 @dataclass(frozen=True)
 class InteriorPoint:
-    """Solve each quadratic subproblem by Mehrotra's primal-dual interior-point method.
+    """Solve each quadratic subproblem by Mehrotra's primal-dual interior-point method on the condensed problem.
 
-    Right for economic (linear) costs and exact penalties: it needs no curvature. `iterations` bounds one subproblem.
+    Right for economic (linear) costs of twins that are too large for native code. `iterations` bounds one subproblem.
     """
 
     iterations: int = 40
@@ -25,11 +25,11 @@ class InteriorPoint:
 
 @dataclass(frozen=True)
 class Riccati:
-    """Solve each quadratic subproblem by a projected Newton method on a Riccati recursion over the stages.
+    """Solve each quadratic subproblem by Riccati recursions over the stages, in time linear in the horizon.
 
-    Right for tracking with quadratic penalties: time linear in the horizon, one to three passes from a warm start, and
-    small enough for native code. Refuses linear penalties (`price`, `floor`), whose kinks it cannot resolve.
-    `iterations` bounds the passes of one subproblem.
+    Every stage is small, so it becomes native code: right for small twins and short cycles. Tracking with quadratic
+    penalties takes a projected Newton method, one to three passes from a warm start; linear costs and penalties
+    (`goal`, `worth`, `price`, `floor`) take an interior-point method, whose passes may be three times `iterations`.
     """
 
     iterations: int = 20

@@ -21,6 +21,8 @@ from pollux.model.statespace import System
 
 _EDGE = 1e-6
 """Share of an interval that is kept clear of its ends, see `stage`."""
+KINK = 1e-6
+"""A row this close to its limit, relative to what the inputs can do to it, counts as lying on it."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Shape:
     floored: tuple[int, ...]
     goal: bool
     exact: bool
+    economic: bool
+    """Whether anything is linear: a goal, a worth, or the penalty of a limit or a floor."""
 
 
 class Values(NamedTuple):

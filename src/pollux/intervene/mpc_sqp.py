@@ -20,12 +20,10 @@ from jax import Array
 
 from pollux.intervene.mpc_interior import Qp, interior_point
 from pollux.intervene.mpc_options import InteriorPoint
-from pollux.intervene.mpc_problem import Local, Path, Shape, Values, localise, roll
+from pollux.intervene.mpc_problem import KINK, Local, Path, Shape, Values, localise, roll
 
 ARMIJO = 1e-4
 TRIALS = 10
-_KINK = 1e-6
-"""A row this close to its limit, relative to what the inputs can do to it, counts as lying on it."""
 OPTIMAL, STALLED, LIMIT, DIVERGED, RUNNING = range(5)
 
 
@@ -98,7 +96,7 @@ def sqp(shape: Shape, v: Values, w: Array, solver: InteriorPoint, iterations: Ar
     def judge(s: _State, local: Local) -> _State:
         """Multipliers that fit the present violations, the reduced gradient, and the residual."""
         below = jnp.maximum(-local.c, 0.0)
-        kink = below < _KINK * _reach(local.G, N, r)
+        kink = below < KINK * _reach(local.G, N, r)
         y = jnp.where(s.iterations == 0, w1, s.y)
         y = jnp.clip(y, jnp.where(kink, 0.0, w1) + 2 * w2 * below, w1 + 2 * w2 * below)
         y = jnp.where((s.iterations == 0) & (local.c > 0), 0.0, y)

@@ -1,6 +1,7 @@
 """Sequential quadratic programming stage by stage: `mpc_sqp` for problems whose subproblem is a Riccati recursion.
 
-Each iteration linearises the stages while it simulates them, asks `mpc_riccati` for the step of the linearised problem
+Each iteration linearises the stages while it simulates them, asks `mpc_active` (with linear
+penalties `mpc_barrier`) for the step of the linearised problem
 and follows it on the true model: inputs answer to what the linear forecast missed through the gains of the recursion,
 as in differential dynamic programming. A step counts when the true cost falls by a fraction of what was promised.
 Damping grows when a step fails and shrinks when it succeeds. The residual is that of `mpc_sqp`.
@@ -15,9 +16,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from pollux.intervene.mpc_active import active_set
+from pollux.intervene.mpc_barrier import barrier
 from pollux.intervene.mpc_options import Riccati
 from pollux.intervene.mpc_problem import Path, Shape, Values
-from pollux.intervene.mpc_riccati import riccati
 from pollux.intervene.mpc_sqp import ARMIJO, DIVERGED, LIMIT, OPTIMAL, RUNNING, STALLED, TRIALS, Solution
 from pollux.intervene.mpc_stages import Direction, Stages, Verdict, forward, judge
 
@@ -54,9 +56,10 @@ def stagewise(shape: Shape, v: Values, w: Array, solver: Riccati, iterations: Ar
         return found, jnp.where(s.first, jnp.isfinite(found.cost), alpha > 0), tries == 1
 
     def body(s: _State) -> _State:
-        step, promised, damping = riccati(shape, v, s.stages, s.verdict, s.damping, solver, ~s.first)
+        method = barrier if shape.economic else active_set
+        step, promised, y, damping = method(shape, v, s.stages, s.verdict, s.damping, solver, ~s.first)
         stages, good, at_once = search(s, step, promised)
-        verdict = judge(shape, v, stages)
+        verdict = judge(shape, v, stages, y, s.first)
         noise = 1e-13 * (1.0 + jnp.abs(s.stages.cost))
         change = jnp.where(good & at_once, 0.1, jnp.where(good, 2.0, 30.0))
         damping = jnp.where(s.first, s.damping, jnp.clip(damping * change, 1e-9, 1e3))
@@ -68,27 +71,36 @@ def stagewise(shape: Shape, v: Values, w: Array, solver: Riccati, iterations: Ar
         return _State(stages, verdict, damping, promised, count, status, jnp.asarray(False))
 
     s = jax.lax.while_loop(lambda s: s.status == RUNNING, body, _unknown(shape, v, jnp.asarray(w)))
+    r = len(v.w2)
     path = Path(
         jnp.concatenate([v.x[None], s.stages.after]),
         jnp.zeros(shape.steps),
-        s.stages.rows,
+        s.stages.rows[:, :r],
         jnp.zeros(len(shape.floored)),
         s.stages.cost,
         s.stages.penalty,
     )
     return Solution(
-        s.stages.w, path, s.verdict.y.reshape(-1), s.verdict.reduced, s.verdict.kkt, s.promised, s.iterations, s.status
+        s.stages.w,
+        path,
+        s.verdict.y[:, :r].reshape(-1),
+        s.verdict.reduced,
+        s.verdict.kkt,
+        s.promised,
+        s.iterations,
+        s.status,
     )
 
 
 def _unknown(shape: Shape, v: Values, w: Array) -> _State:
     """A plan that is not simulated yet."""
-    N, n, c, r = shape.steps, v.x.size, len(shape.controls), len(v.w2)
+    N, n, c, r = shape.steps, v.x.size, len(shape.controls), len(v.w2) + len(shape.floored)
     goal = shape.goal
     zeros = jnp.zeros
     stages = Stages(
         w, zeros((N, c)), zeros((N, n)), zeros((N, n)), zeros((N, n, n + c)), zeros((N, r)),
         zeros((N, n + c)) if goal else None, zeros(()), zeros(()),
+        jnp.ones(r) if shape.economic else None,
     )  # fmt: skip
     curvature = zeros((N, n + c, n + c)) if goal else None
     verdict = Verdict(zeros((N, c)), zeros((N, r)), curvature, jnp.ones(()), jnp.asarray(jnp.inf))
