@@ -213,6 +213,25 @@ def test_a_fleet_equals_its_members(method):
             np.testing.assert_allclose(a[..., i], b, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.parametrize("method", [SquareRootEkf(), SquareRootUkf(), Cubature(), IteratedEkf(2)])
+def test_native_kernels_equal_xla(method):
+    from pollux.mirror.method import program
+    from pollux.model.native import Native
+
+    space = flatten(plants.Cart())
+    step = program(method, space.system, 4, *space.bounds("x"))
+    g = np.random.default_rng(1)
+    N = 19
+    A = g.standard_normal((2, 2, N))
+    y = g.standard_normal((2, N))
+    y[0, ::5] = np.nan
+    args = [np.zeros(N), np.ones(N), g.standard_normal((2, N)), np.einsum("ijn,kjn->ikn", A, A), np.zeros((1, N)),
+            np.zeros((1, N)), y, np.ones((2, N)), np.full((2, N), np.inf), np.full((1, N), 0.1)]  # fmt: skip
+    pairs = zip(Native().fleet(step)(*args, space.Q, space.R), Xla().fleet(step)(*args, space.Q, space.R), strict=True)
+    for native, xla in pairs:
+        np.testing.assert_allclose(native, xla, rtol=1e-11, atol=1e-13)
+
+
 @pytest.mark.parametrize("method", [SquareRootEkf(), SquareRootUkf(), Cubature()])
 def test_positive_definite_over_a_hundred_thousand_harsh_steps(method):
     """Condition up to 1e20, far beyond what float64 can hold in a covariance; every posterior can be factorised."""
