@@ -184,3 +184,36 @@ def test_what_is_not_lowered_is_refused_by_name(fn):
 def test_a_program_that_is_too_long_is_refused():
     with pytest.raises(UnsupportedError, match="more than 300 scalar operations"):
         lower(jax.make_jaxpr(lambda A: (A @ A @ A,))(jnp.zeros((8, 8))), limit=300)
+
+
+def test_a_zero_that_every_turn_keeps_leaves_the_loop():
+    def flow(x):
+        def step(i, x):
+            return x + 0.1 * jnp.array([-jnp.sqrt(x[0]), jnp.sqrt(x[0]) - jnp.sqrt(x[1])])
+
+        return jax.lax.fori_loop(0, 5, step, x)
+
+    def fn(x):  # the second state does not move the first: one of four tangents is zero in every turn
+        return (jax.jacfwd(flow)(x),)
+
+    tape = contract(lower(jax.make_jaxpr(fn)(jnp.ones(2))))
+    (loop,) = (op.params["loop"] for op in walk(tape.root) if op.name == "scan")
+    assert len([c for c in loop.carry if c.dtype.kind == "f"]) == 5
+    x = np.array([1.3, 0.8])
+    program = Program("generated", object(), fn, (True,))
+    np.testing.assert_allclose(STRICT.one(program)(x)[0], jax.jacfwd(flow)(x), rtol=1e-12)
+    assert STRICT.one(program)(x)[0][0, 1] == 0.0
+
+
+def test_a_zero_that_some_turn_loses_stays_carried():
+    def fn(x):
+        def turn(c, _):
+            a = c @ jnp.array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]])
+            return a, None
+
+        start = jnp.zeros((3, 3)).at[0, 0].set(x[0])
+        return (jax.lax.scan(turn, start, None, length=5)[0],)
+
+    got = STRICT.one(Program("generated", object(), fn, (True,)))(np.array([2.0]))[0]
+    np.testing.assert_array_equal(got[0], [2.0, 10.0, 20.0])
+    np.testing.assert_array_equal(got[1:], 0.0)

@@ -7,6 +7,7 @@ import numpy as np
 
 from pollux.model.native.builder import Builder
 from pollux.model.native.carry import LARGE, cells, keep, leave, update
+from pollux.model.native.steady import steady
 from pollux.model.native.tape import Cell, Cond, Op, Place, Ref, Scan, UnsupportedError, Value, While, walk
 
 Arrays = list[np.ndarray]
@@ -28,18 +29,19 @@ def scan(run: Run, b: Builder, eqn: Any, *args: np.ndarray) -> Arrays:
     stacked = body.jaxpr.outvars[nk:]
     if length <= UNROLL:
         return _unrolled(run, b, body, consts, carry, list(xs), stacked, length, reverse)
-    kept = _unchanged(body, nc, nk)
+    kept = _unchanged(body, nc, carry)
+    zeros = steady(run, b, body, consts, carry, [x[0, ...] for x in xs])
+    kept = [same | zero for same, zero in zip(kept, zeros, strict=True)]
     rows = [_rows(b, x, length, reverse) for x in xs]
-    firsts = [_operands(b, c) for c in carry]
+    firsts = _moving(b, carry, kept)
     with b.inside(leaves=True) as block:
         counter = b.fresh(np.int64)
-        inner, carried = _carried(b, carry, firsts, kept)
+        inner, carried = _carried(b, carry, kept)
         out = run(b, body, consts + inner + [read(counter) for read in rows])
-        following = [b.ref(e) for i, c in enumerate(out[:nk]) if not kept[i] for e in c.flat]
+        following = _moving(b, out[:nk], kept)
         columns = [_column(b, y, length, reverse, counter) for y in out[nk:]]
-    first = [e for i, c in enumerate(firsts) if not kept[i] for e in c]
-    last = [b.fresh(e.dtype) for e in first]
-    b.control(Op("scan", tuple(first), None, {"loop": Scan(block, length, counter, first, carried, following, last)}))
+    last = [b.fresh(e.dtype) for e in firsts]
+    b.control(Op("scan", tuple(firsts), None, {"loop": Scan(block, length, counter, firsts, carried, following, last)}))
     return _results(carry, kept, last) + columns
 
 
@@ -48,16 +50,16 @@ def while_(run: Run, b: Builder, eqn: Any, *args: np.ndarray) -> Arrays:
     p = eqn.params
     nt, nb = p["cond_nconsts"], p["body_nconsts"]
     test_consts, consts, carry = list(args[:nt]), list(args[nt : nt + nb]), list(args[nt + nb :])
-    same = _unchanged(p["body_jaxpr"], nb, len(carry))
-    large = [i for i, c in enumerate(carry) if not same[i] and c.size >= LARGE]
+    kept = _unchanged(p["body_jaxpr"], nb, carry)
+    large = [i for i, c in enumerate(carry) if c.size >= LARGE and not kept[i].all()]
     memories = [keep(b, carry[i]) for i in large]
     for i, memory in zip(large, memories, strict=True):
         carry[i] = cells(memory, carry[i].shape)
-    kept = [unchanged or i in large for i, unchanged in enumerate(same)]
-    firsts = [[] if kept[i] else _operands(b, c) for i, c in enumerate(carry)]
+        kept[i][:] = True
+    firsts = _moving(b, carry, kept)
     with b.inside(leaves=True) as block:
         leave(memories, block)
-        inner, carried = _carried(b, carry, firsts, kept)
+        inner, carried = _carried(b, carry, kept)
         test = b.ref(run(b, p["cond_jaxpr"], test_consts + inner)[0][()])
         if not isinstance(test, Value):
             if test:
@@ -69,13 +71,12 @@ def while_(run: Run, b: Builder, eqn: Any, *args: np.ndarray) -> Arrays:
         split = len(block.ops)
         with b.only(test):
             out = run(b, p["body_jaxpr"], consts + inner)
-        following = [b.ref(e) for i, c in enumerate(out) if not kept[i] for e in c.flat]
+        following = _moving(b, out, kept)
         update(b, memories, [out[i] for i in large], test)
     leave(memories, b.block)
-    first = [e for i, c in enumerate(firsts) if not kept[i] for e in c]
-    last = [b.fresh(e.dtype) for e in first]
-    loop = While(block, split, test, first, carried, following, last)
-    b.control(Op("while", tuple(first), None, {"loop": loop}))
+    last = [b.fresh(e.dtype) for e in firsts]
+    loop = While(block, split, test, firsts, carried, following, last)
+    b.control(Op("while", tuple(firsts), None, {"loop": loop}))
     return _results(carry, kept, last)
 
 
@@ -140,41 +141,46 @@ def _unrolled(run, b, body, consts, carry, xs, stacked, length, reverse) -> Arra
     ]
 
 
-def _unchanged(body: Any, skip: int, n: int) -> list[bool]:
-    """Which carried values every turn hands on as they are."""
+def _unchanged(body: Any, skip: int, carry: Arrays) -> list[np.ndarray]:
+    """Which carried values every turn hands on as they are; a mask for each array, flat."""
     jaxpr = body.jaxpr
-    return [jaxpr.outvars[i] is jaxpr.invars[skip + i] for i in range(n)]
+    return [np.full(c.size, jaxpr.outvars[i] is jaxpr.invars[skip + i]) for i, c in enumerate(carry)]
 
 
-def _operands(b: Builder, array: np.ndarray) -> list[Any]:
-    return [b.ref(e) for e in array.flat]
+def _moving(b: Builder, arrays: Arrays, kept: list[np.ndarray]) -> list[Any]:
+    """The elements that are carried, as operands."""
+    return [
+        b.ref(e)
+        for array, same in zip(arrays, kept, strict=True)
+        for e, s in zip(array.flat, same, strict=True)
+        if not s
+    ]
 
 
-def _carried(b: Builder, carry: Arrays, firsts: list[list[Any]], kept: list[bool]) -> tuple[Arrays, list[Ref]]:
-    inner, refs = [], []
-    for array, first, same in zip(carry, firsts, kept, strict=True):
+def _carried(b: Builder, carry: Arrays, kept: list[np.ndarray]) -> tuple[Arrays, list[Ref]]:
+    """The carried arrays as a turn sees them, and their elements that change."""
+    refs: list[Ref] = []
+
+    def inner(e: Any, same: bool) -> Any:
         if same:
-            inner.append(array)
-            continue
-        flat = np.empty(array.size, dtype=object)
-        for k, e in enumerate(first):
-            flat[k] = b.fresh(e.dtype)
-            refs.append(flat[k])
-        inner.append(flat.reshape(array.shape))
-    return inner, refs
+            return e
+        refs.append(b.fresh(e.dtype))
+        return refs[-1]
+
+    return [_mapped(array, same, inner) for array, same in zip(carry, kept, strict=True)], refs
 
 
-def _results(carry: Arrays, kept: list[bool], last: list[Ref]) -> Arrays:
-    out, at = [], 0
-    for array, same in zip(carry, kept, strict=True):
-        if same:
-            out.append(array)
-            continue
-        flat = np.empty(array.size, dtype=object)
-        flat[:] = last[at : at + array.size]
-        at += array.size
-        out.append(flat.reshape(array.shape))
-    return out
+def _results(carry: Arrays, kept: list[np.ndarray], last: list[Ref]) -> Arrays:
+    """The carried arrays after the loop."""
+    ends = iter(last)
+    return [_mapped(array, same, lambda e, s: e if s else next(ends)) for array, same in zip(carry, kept, strict=True)]
+
+
+def _mapped(array: np.ndarray, mask: np.ndarray, fn: Callable[[Any, bool], Any]) -> np.ndarray:
+    flat = np.empty(array.size, dtype=object)
+    for k, e in enumerate(array.flat):
+        flat[k] = fn(e, bool(mask[k]))
+    return flat.reshape(array.shape)
 
 
 def _shaped(flat: list[Any], shapes: list[tuple[int, ...]]) -> Arrays:

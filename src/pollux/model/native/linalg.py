@@ -53,6 +53,7 @@ def cholesky(s, eqn, a):
         L = filled((n, n), real(0))
         definite = np.bool_(True)
         for i in range(n):
+            rest = m[i, 0]
             for j in range(i + 1):
                 rest = m[i, j]
                 for k in range(j):
