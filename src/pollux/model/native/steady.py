@@ -1,8 +1,8 @@
 """Zeros that a loop carries and never changes: a state that does not depend on another keeps its tangent at zero.
 
 Found by assumption: every constant zero that a carried array starts with is taken to stay, one turn is interpreted on
-the side, and what did not stay is dropped, until nothing is. What is left is a fixed point: its zeros hold in every turn,
-and all that they multiply disappears from the loop.
+the side, and what did not stay is dropped, until nothing is. What is left is a fixed point: its zeros hold in every
+turn, and all that they multiply disappears from the loop.
 """
 
 from collections.abc import Callable
