@@ -450,7 +450,7 @@ class EdgeNode:
         death = encode(Payload(None, (Metric("bdSeq", datatype=8, value=self.bd_seq),)))
         will = Will("spBv1.0/group/NDEATH/edge", death)
         await self.link.open("127.0.0.1", self.port, client_id="edge", will=will)
-        await self.link.subscribe(["spBv1.0/group/NCMD/edge", "spBv1.0/group/DCMD/edge/+"])
+        self.link.subscribe(["spBv1.0/group/NCMD/edge", "spBv1.0/group/DCMD/edge/+"])
         await self.birth()
         self.listening = asyncio.create_task(self.listen())
 

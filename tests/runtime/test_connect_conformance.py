@@ -198,6 +198,21 @@ def test_a_slow_consumer_bounds_the_memory_and_loses_nothing_acknowledged(kind, 
     play(kind, tmp_path, scenario)
 
 
+@rigs("dials", "keeps")
+def test_what_was_kept_is_taken_though_it_is_more_than_may_wait(kind, tmp_path):
+    async def scenario(rig):
+        sink, n = Basket(), rig.flood
+        async with running(rig, sink):
+            await said(rig, sink, 0)
+        await rig.send(*range(1, n))
+        async with running(rig, sink):
+            await until(lambda: len(sink.values) == n, 20)
+            assert rig.connector.state is ConnectorState.CONNECTED
+        assert sink.values == [float(i) for i in range(n)]
+
+    play(kind, tmp_path, scenario)
+
+
 @rigs()
 def test_a_full_disk_delays_and_loses_nothing(kind, tmp_path):
     async def scenario(rig):

@@ -99,11 +99,12 @@ class MqttConnector:
         try:
             await open_link(link, self.broker, self._client_id, clean=not self._persistent)
             for site in self.sites:
-                await link.subscribe([f"{self.prefix}/{site}", f"{self.prefix}/{site}/+"])
-            self._link = link
-            self._line.up()
+                link.subscribe([f"{self.prefix}/{site}", f"{self.prefix}/{site}/+"])
             while True:
                 packets = await link.take(BATCH)
+                if self._link is None and link.subscribed:
+                    self._link = link
+                    self._line.up()
                 messages, unread = await self._read(packets, sink)
                 if messages or unread:
                     await self._line.deliver(sink, messages, unread)

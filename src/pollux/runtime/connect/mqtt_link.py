@@ -56,7 +56,8 @@ class MqttLink(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._loop = asyncio.get_running_loop()
-        self._answers: dict[tuple[Kind, int], asyncio.Future[list[int]]] = {}
+        self._answers: dict[int, asyncio.Future[int]] = {}
+        self._wanted: dict[int, tuple[str, ...]] = {}
         self._hello: asyncio.Future[wire.Answer] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
@@ -108,14 +109,19 @@ class MqttLink(asyncio.Protocol):
         self.session = answer.session
         self._pulse = asyncio.create_task(self._beat(), name="mqtt pulse")
 
-    async def subscribe(self, filters: Sequence[str]) -> None:
-        """Ask for topics with QoS 1. Raises `MqttLost` when the broker refuses one."""
+    def subscribe(self, filters: Sequence[str]) -> None:
+        """Ask for topics with QoS 1; `subscribed` says when the broker has agreed, and a refusal ends the connection.
+
+        Nothing waits here: what a broker has kept may come before its answer, and may be more than fits into memory.
+        """
         mid = self._next()
-        codes = await self._ask(Kind.SUBACK, mid, wire.subscribe(mid, filters, self.version))
-        refused = [f for f, code in zip(filters, codes, strict=False) if code & 0x80]
-        if refused:
-            self._lose(f"the broker refuses the topics {', '.join(refused)}")
-            raise self._why()
+        self._wanted[mid] = tuple(filters)
+        self._write(wire.subscribe(mid, filters, self.version))
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether the broker has agreed to everything that was asked for."""
+        return not self._wanted and self._lost is None
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False, seconds: float = 5.0) -> None:
         """Publish with QoS 1 and wait until the broker has it. Raises `MqttLost`, `TimeoutError`, or `ValueError`."""
@@ -123,26 +129,28 @@ class MqttLink(asyncio.Protocol):
         packet = wire.publish(topic, payload, self.version, mid=mid, retain=retain)
         async with asyncio.timeout(seconds):
             await self._writable.wait()
-            code = (await self._ask(Kind.PUBACK, mid, packet))[0]
+            code = await self._ask(mid, packet)
         if code & 0x80:
             raise MqttLost(f"the broker refuses what is published to {topic!r} (code {code:#x})")
 
-    def post(self, topic: str, payload: bytes) -> None:
-        """Publish with QoS 0: sent and forgotten. Raises `MqttLost` when there is no connection."""
+    def post(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
+        """Publish without waiting for an answer. Raises `MqttLost` when there is no connection."""
         if self._lost is not None:
             raise self._why()
-        self._write(wire.publish(topic, payload, self.version))
+        mid = self._next() if qos else 0
+        self._write(wire.publish(topic, payload, self.version, mid=mid, retain=retain))
 
     async def take(self, most: int, room: int = BATCH_BYTES) -> list[Publication]:
-        """What has come: at least one packet, at most `most`, and none after `room` bytes of payload.
+        """What has come: at most `most` packets, and none after `room` bytes of payload; empty after a subscription.
 
         Raises `MqttLost` when nothing is left and nothing more will come.
         """
-        while not self._inbox:
-            if self._lost is not None:
+        if not self._inbox:
+            if self._lost is None:
+                await self._arrived.wait()  # it may be set already: then this returns at once, perhaps with nothing
+                self._arrived.clear()
+            if not self._inbox and self._lost is not None:
                 raise self._why()
-            self._arrived.clear()
-            await self._arrived.wait()
         inbox = self._inbox
         taken: list[Publication] = []
         while inbox and len(taken) < most and room > 0:
@@ -234,30 +242,33 @@ class MqttLink(asyncio.Protocol):
                 self._hello.set_result(answer)
         elif kind == Kind.PUBACK:
             mid, code = wire.read_puback(body)
-            self._settle(Kind.PUBACK, mid, [code])
+            answer = self._answers.get(mid)
+            if answer is not None and not answer.done():
+                answer.set_result(code)
         elif kind == Kind.SUBACK:
-            mid, codes = wire.read_suback(body, self.version)
-            self._settle(Kind.SUBACK, mid, codes)
+            self._agreed(*wire.read_suback(body, self.version))
         elif kind == Kind.DISCONNECT:
             self._lose(refusal(body[0] if body else 0, ""))
         elif kind != Kind.PINGRESP:
             raise ProtocolError(f"packet type {kind} was not expected")
 
-    async def _ask(self, kind: Kind, mid: int, packet: bytes) -> list[int]:
+    def _agreed(self, mid: int, codes: list[int]) -> None:
+        filters = self._wanted.pop(mid, ())
+        refused = [f for f, code in zip(filters, codes, strict=False) if code & 0x80]
+        if refused:
+            self._lose(f"the broker refuses the topics {', '.join(refused)}")
+        self._arrived.set()
+
+    async def _ask(self, mid: int, packet: bytes) -> int:
         if self._lost is not None:
             raise self._why()
-        answer = self._answers[kind, mid] = self._loop.create_future()
+        answer = self._answers[mid] = self._loop.create_future()
         try:
             self._write(packet)
             async with asyncio.timeout(self._patience):
                 return await answer
         finally:
-            self._answers.pop((kind, mid), None)
-
-    def _settle(self, kind: Kind, mid: int, codes: list[int]) -> None:
-        answer = self._answers.get((kind, mid))
-        if answer is not None and not answer.done():
-            answer.set_result(codes)
+            self._answers.pop(mid, None)
 
     async def _beat(self) -> None:
         """Ping, and give up on a broker that is silent: a half-open connection sends nothing and reports nothing."""

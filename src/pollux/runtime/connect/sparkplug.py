@@ -113,16 +113,17 @@ class SparkplugConnector:
         try:
             await open_link(link, self.broker, self._client_id, clean=not self._persistent)
             for edge in self._edges:
-                await link.subscribe([f"{NAMESPACE}/{self.group}/+/{edge}", f"{NAMESPACE}/{self.group}/+/{edge}/+"])
-            self._link = link
+                link.subscribe([f"{NAMESPACE}/{self.group}/+/{edge}", f"{NAMESPACE}/{self.group}/+/{edge}/+"])
             if not link.session:  # something may have been missed, a birth too
                 self._sessions = {edge: Session(edge) for edge in self._edges}
             self._asked = {}
-            self._line.up()
-            for edge in self._edges:  # whoever was born before we came says what it has
-                self._ask(edge)
             while True:
                 packets = await link.take(BATCH)
+                if self._link is None and link.subscribed:
+                    self._link = link
+                    self._line.up()
+                    for edge in self._edges:  # whoever was born before we came says what it has
+                        self._ask(edge)
                 messages, unread = await self._read(packets, sink)
                 if messages or unread:
                     await self._line.deliver(sink, messages, unread)
@@ -174,7 +175,7 @@ class SparkplugConnector:
     def _ask(self, edge: str) -> None:
         """Ask a node to be born again, but not again and again."""
         now = self._clock.monotonic()
-        if now - self._asked.get(edge, -math.inf) < PATIENCE:
+        if self._link is None or now - self._asked.get(edge, -math.inf) < PATIENCE:
             return
         self._asked[edge] = now
         with suppress(ConnectorError):  # a lost connection is noticed by whoever reads from it
