@@ -4,8 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from certificates import authority
 
 from pollux.core.errors import WiringError
+from pollux.core.time import ManualClock
+from pollux.runtime.connect.make import make_connector
 from pollux.runtime.wiring import FREE_TABLES, KINDS, SETTINGS, read_wiring
 
 GOOD = """\
@@ -156,3 +159,24 @@ def test_the_server_may_have_an_opcua_face(tmp_path):
     (tmp_path / "pollux.toml").write_text(GOOD.replace("port = 9000", "port = 9000\nopcua = 4840"))
     server = read_wiring(tmp_path).server
     assert (server.port, server.opcua) == (9000, 4840)
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "connect-your-asset.md"
+
+
+@pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", GUIDE.read_text(), re.DOTALL))
+def test_the_wiring_of_the_guide_is_read_and_made(block, tmp_path, monkeypatch):
+    """Every connector of the guide, with the files and secrets that it names."""
+    kind = re.search(r'kind = "(\w+)"', block)[1]
+    if kind == "opcua":
+        pytest.importorskip("asyncua")
+    ca = authority(tmp_path, "broker-ca")
+    for name in ("scada.der", "flight.ulg"):
+        (tmp_path / name).write_bytes(ca.pair.certificate.read_bytes())
+    (tmp_path / "broker-ca.pem").write_bytes(ca.pair.certificate.read_bytes())
+    for name in ("BROKER_PASSWORD", "SCADA_PASSWORD"):
+        monkeypatch.setenv(name, "secret")
+    text = '[project]\nname = "town"\n[[twin]]\nname = "tank"\ndefinition = "twin.py:Tank"\nperiod = 1\n'
+    (tmp_path / "pollux.toml").write_text(text + block)
+    wired = read_wiring(tmp_path).connectors[0]
+    assert make_connector(wired, ("tank",), tmp_path, ManualClock(1.8e9)).name == wired.name
