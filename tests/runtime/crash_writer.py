@@ -11,7 +11,7 @@ import numpy as np
 
 from pollux.core.time import ManualClock
 from pollux.runtime.store import chunks
-from pollux.runtime.store.base import Rows, Snapshot, Track
+from pollux.runtime.store.base import Rows, Snapshot, Store, Track
 from pollux.runtime.store.sqlite import SqliteStore
 from pollux.runtime.store.writer import StoreWriter
 
@@ -29,7 +29,7 @@ async def main(path: str, start: int) -> None:
     numbers = itertools.count(start)
     print("ready", flush=True)
 
-    def snapshot(s: SqliteStore, b: int) -> None:
+    def snapshot(s: Store, b: int) -> None:
         s.add_track("twin", Track(np.array([float(b)]), np.array([[float(b)]]), np.ones((1, 1))))
         s.save_snapshot(Snapshot("twin", s.next_seq, float(b), "m", b"%d" % b))
 

@@ -27,7 +27,6 @@ from pollux.runtime.state import LiveState
 from pollux.runtime.store import base
 from pollux.runtime.store.base import Snapshot, Track
 from pollux.runtime.store.codec import Codec
-from pollux.runtime.store.sqlite import SqliteStore
 from pollux.runtime.store.writer import StoreWriter
 
 SNAPSHOT_EVERY = 500
@@ -111,7 +110,7 @@ class Fold:
         snapshot = Snapshot(self.name, self.seq, live.belief.t, self.base.model_hash, data)
         await self._writer.do(lambda store: store.save_snapshot(snapshot))
 
-    def replay(self, store: SqliteStore, tags: TagTable) -> int:
+    def replay(self, store: base.Store, tags: TagTable) -> int:
         """Come to where the journal ends: the newest snapshot, then the rows and events after it. Returns the steps.
 
         Runs in a worker thread before the lane is live; nothing is journalled, sent or shown.

@@ -161,6 +161,10 @@ class Store(Protocol):
         """The newest refused messages, and how many there were by reason."""
         ...
 
+    def maintain(self) -> None:
+        """Housekeeping between two transactions, where it is due."""
+        ...
+
     def close(self) -> None:
         """Give the store back."""
         ...

@@ -5,7 +5,6 @@ one transaction sorts them by channel and time into chunks. A query joins the ch
 the journal can make them again.
 """
 
-import apsw
 import numpy as np
 
 from pollux.core.errors import CorruptionError
@@ -14,6 +13,7 @@ from pollux.runtime.store.base import Rows
 from pollux.runtime.store.journal import read_blocks
 from pollux.runtime.store.layout import join, pack_chunk, unpack_chunk
 from pollux.runtime.store.seal import check_seal, seal
+from pollux.runtime.store.sql import Connection
 
 TAIL_ROWS = 65_536
 TAIL_BLOCKS = 256
@@ -26,7 +26,7 @@ LARGE = 8192
 class Compactor:
     """The writing end: remembers the tail in memory and turns it into chunks."""
 
-    def __init__(self, connection: apsw.Connection):
+    def __init__(self, connection: Connection):
         self._connection = connection
         self._tail: list[Rows] = []
         self._rows = self._key = 0
@@ -92,7 +92,7 @@ class Compactor:
 class ChannelReader:
     """The reading end over its own connection; not thread-safe, the store holds a lock around it."""
 
-    def __init__(self, connection: apsw.Connection):
+    def __init__(self, connection: Connection):
         self._connection = connection
         self._tail: list[Rows] = []
         self._from = self._to = 0

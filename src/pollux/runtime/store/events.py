@@ -4,18 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import apsw
-
 from pollux.runtime.store.base import Event
-from pollux.runtime.store.schema import fetch
 from pollux.runtime.store.seal import check_seal, seal
+from pollux.runtime.store.sql import Connection, fetch
 
 COLUMNS = "id, t, twin, kind, ref, data, seq, seal"
 
 
-def add(
-    connection: apsw.Connection, t: float, twin: str, kind: str, ref: str, data: Mapping[str, Any], seq: int
-) -> int:
+def add(connection: Connection, t: float, twin: str, kind: str, ref: str, data: Mapping[str, Any], seq: int) -> int:
     """Write one inside the caller's transaction; its id."""
     key = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM event").get
     fields = (key, float(t), twin, kind, ref, json.dumps(data, sort_keys=True, ensure_ascii=False), seq)
@@ -23,7 +19,7 @@ def add(
     return key
 
 
-def read(connection: apsw.Connection, twin: str | None, kinds: Sequence[str], after: int, limit: int) -> list[Event]:
+def read(connection: Connection, twin: str | None, kinds: Sequence[str], after: int, limit: int) -> list[Event]:
     """The newest `limit` events with id > `after` of these kinds (all when none is named), oldest first."""
     where = ["id > ?"]
     arguments: list[Any] = [after]
@@ -41,7 +37,7 @@ def read(connection: apsw.Connection, twin: str | None, kinds: Sequence[str], af
     return [_verified(row) for row in reversed(rows)]
 
 
-def read_from(connection: apsw.Connection, twin: str, seq: int, after: int) -> list[Event]:
+def read_from(connection: Connection, twin: str, seq: int, after: int) -> list[Event]:
     """All events of a twin with id > `after` and place >= `seq`, in the order in which they happened."""
     rows = fetch(
         connection,

@@ -1,4 +1,4 @@
-"""One writer per store: a lock on a file beside it while the process lives, and an epoch that only ever grows.
+"""One writer per store: a lock while the process lives, and an epoch that only ever grows.
 
 The lock refuses a second writer at once and is gone with the process, also after `kill -9`. The epoch stops a writer
 that was paused or cut off while another took over: it is checked inside every transaction.
@@ -7,10 +7,9 @@ that was paused or cut off while another took over: it is checked inside every t
 import os
 from pathlib import Path
 
-import apsw
-
 from pollux.core.errors import FencedError
 from pollux.runtime.store import meta
+from pollux.runtime.store.sql import Connection
 
 try:
     import fcntl
@@ -18,12 +17,33 @@ except ImportError:  # not on Windows: the epoch alone fences there
     fcntl = None
 
 
-class Fence:
-    """Holds the lock and the epoch of one writer."""
+class Epoch:
+    """The number of this writer; `place` names the store in messages."""
+
+    def __init__(self, place: str):
+        self.place = place
+        self.number = 0
+
+    def enter(self, connection: Connection) -> None:
+        """Take the next number."""
+        with connection:
+            self.number = meta.read(connection, "epoch") + 1
+            meta.write(connection, "epoch", self.number)
+
+    def check(self, connection: Connection) -> None:
+        """Raises `FencedError` when another writer has entered since."""
+        current = meta.read(connection, "epoch")
+        if current != self.number:
+            raise FencedError(
+                f"One store has one writer: {self.place} is at epoch {current}, this writer at {self.number}, so "
+                "another has taken over. Nothing was written; start again to take it back."
+            )
+
+
+class FileLock:
+    """The lock on a file beside the store."""
 
     def __init__(self, path: Path, takeover: bool = False):
-        self.path = path
-        self.epoch = 0
         self._file = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         if fcntl is None or takeover:
             return
@@ -35,21 +55,6 @@ class Fence:
                 f"One store has one writer: {path} is held by another process. Stop it (`pollux run` on the same "
                 "project), or give this one its own folder."
             ) from error
-
-    def enter(self, connection: apsw.Connection) -> None:
-        """Take the next epoch."""
-        with connection:
-            self.epoch = meta.read(connection, "epoch") + 1
-            meta.write(connection, "epoch", self.epoch)
-
-    def check(self, connection: apsw.Connection) -> None:
-        """Raises `FencedError` when another writer has entered since."""
-        current = meta.read(connection, "epoch")
-        if current != self.epoch:
-            raise FencedError(
-                f"One store has one writer: {self.path} is at epoch {current}, this writer at {self.epoch}, so another "
-                "has taken over. Nothing was written; start again to take it back."
-            )
 
     def close(self) -> None:
         """Give the lock back."""

@@ -5,50 +5,48 @@ The chain of seals and the row numbers without gaps make a missing, swapped or a
 
 from collections.abc import Iterator
 
-import apsw
-
 from pollux.core.errors import CorruptionError
 from pollux.runtime.store.base import Block, Rows
 from pollux.runtime.store.layout import pack_block, unpack_block
-from pollux.runtime.store.schema import fetch
 from pollux.runtime.store.seal import check_seal, seal
+from pollux.runtime.store.sql import Connection, fetch
 
 PAGE = 64
 """Blocks fetched at a time."""
 
 
 class Journal:
-    """The writing end; `next_seq` and the end of the chain are kept in memory and follow commits."""
+    """The writing end; the end of the chain is kept in memory and follows commits."""
 
-    def __init__(self, connection: apsw.Connection):
+    def __init__(self, connection: Connection):
         self._connection = connection
-        self.reload()
-
-    def reload(self) -> None:
-        """Read the end of the chain from the disk: at the start and after a rollback."""
-        row = self._connection.execute(
+        row = connection.execute(
             "SELECT first, rows, received, data, previous, seal FROM block ORDER BY first DESC LIMIT 1"
         ).fetchone()
-        self.next_seq, self._previous = 0, b""
+        self.end: tuple[int, bytes] = (0, b"")
+        """The next row's number and the seal of the last block; set it back where a transaction is undone."""
         if row is not None:
             _verified(row)
-            self.next_seq, self._previous = row[0] + row[1], row[5]
+            self.end = row[0] + row[1], row[5]
+
+    @property
+    def next_seq(self) -> int:
+        """The number that the next row will get."""
+        return self.end[0]
 
     def append(self, rows: Rows, received: float) -> int:
         """Add a block inside the caller's transaction; the sequence number of its first row."""
-        first, n = self.next_seq, len(rows)
+        (first, previous), n = self.end, len(rows)
         if n == 0:
             return first
         data = pack_block(rows)
-        digest = seal(first, n, received, data, self._previous)
-        self._connection.execute(
-            "INSERT INTO block VALUES(?,?,?,?,?,?)", (first, n, received, data, self._previous, digest)
-        )
-        self.next_seq, self._previous = first + n, digest
+        digest = seal(first, n, received, data, previous)
+        self._connection.execute("INSERT INTO block VALUES(?,?,?,?,?,?)", (first, n, received, data, previous, digest))
+        self.end = first + n, digest
         return first
 
 
-def read_blocks(connection: apsw.Connection, start: int) -> Iterator[Block]:
+def read_blocks(connection: Connection, start: int) -> Iterator[Block]:
     """Verified blocks from row `start` on. Raises `CorruptionError` at the first damage or gap."""
     at = connection.execute("SELECT max(first) FROM block WHERE first<=?", (start,)).get
     oldest = connection.execute("SELECT min(first) FROM block").get

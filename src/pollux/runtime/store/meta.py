@@ -1,11 +1,10 @@
 """Sealed integers by name: the epoch of the writer, how far the journal has been compacted."""
 
-import apsw
-
 from pollux.runtime.store.seal import check_seal, seal
+from pollux.runtime.store.sql import Connection
 
 
-def read(connection: apsw.Connection, key: str) -> int:
+def read(connection: Connection, key: str) -> int:
     """The value, 0 when it was never written."""
     row = connection.execute("SELECT value, seal FROM meta WHERE key=?", (key,)).fetchone()
     if row is None:
@@ -14,6 +13,9 @@ def read(connection: apsw.Connection, key: str) -> int:
     return row[0]
 
 
-def write(connection: apsw.Connection, key: str, value: int) -> None:
+def write(connection: Connection, key: str, value: int) -> None:
     """Set the value; inside the caller's transaction."""
-    connection.execute("INSERT OR REPLACE INTO meta VALUES(?,?,?)", (key, value, seal(key, value)))
+    connection.execute(
+        "INSERT INTO meta VALUES(?,?,?) ON CONFLICT(key) DO UPDATE SET value=excluded.value, seal=excluded.seal",
+        (key, value, seal(key, value)),
+    )

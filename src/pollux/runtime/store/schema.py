@@ -7,7 +7,6 @@ survives a power cut. STRICT tables refuse a value of another type. Every row ca
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import apsw
 
@@ -75,11 +74,6 @@ def guarded(path: Path) -> Iterator[None]:
         raise StoreError(
             f"The store cannot be used: {path}: {type(error).__name__}: {error}. Check the disk and the file."
         ) from error
-
-
-def fetch(connection: apsw.Connection, sql: str, arguments: tuple = ()) -> list[tuple[Any, ...]]:
-    """All rows of a query; the tables are STRICT, so the columns have the types that the tables say."""
-    return connection.execute(sql, arguments).fetchall()
 
 
 def open_writer(path: Path, vfs: str | None = None) -> apsw.Connection:

@@ -4,11 +4,11 @@ They can be computed again from the journal, so they are not flushed at every ti
 because the fold does not go back before a snapshot.
 """
 
-import apsw
 import numpy as np
 
 from pollux.runtime.store.base import Track
 from pollux.runtime.store.seal import check_seal, seal
+from pollux.runtime.store.sql import Connection
 
 GATHER = 64
 """Ticks of one twin that are written as one row."""
@@ -17,7 +17,7 @@ GATHER = 64
 class TrackWriter:
     """The writing end."""
 
-    def __init__(self, connection: apsw.Connection):
+    def __init__(self, connection: Connection):
         self._connection = connection
         self._pending: dict[str, list[Track]] = {}
 
@@ -50,7 +50,7 @@ class TrackWriter:
         self._connection.execute("INSERT INTO track VALUES(?,?,?,?,?,?,?,?)", (*fields, seal(*fields)))
 
 
-def read_track(connection: apsw.Connection, pending: list[Track], twin: str, start: float, end: float) -> Track:
+def read_track(connection: Connection, pending: list[Track], twin: str, start: float, end: float) -> Track:
     """Estimates for start <= t <= end, each instant once (the newest computed). The width is that of the newest."""
     parts: list[np.ndarray] = []
     for row in connection.execute(

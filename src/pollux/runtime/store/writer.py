@@ -15,9 +15,8 @@ import numpy as np
 
 from pollux.core.errors import StoreError
 from pollux.core.time import Clock
-from pollux.runtime.store.base import Rows
+from pollux.runtime.store.base import Rows, Store
 from pollux.runtime.store.layout import join
-from pollux.runtime.store.sqlite import SqliteStore
 
 T = TypeVar("T")
 
@@ -39,7 +38,7 @@ class _Job:
 class StoreWriter:
     """Owns the writing side of a store from the event loop's point of view."""
 
-    def __init__(self, store: SqliteStore, clock: Clock):
+    def __init__(self, store: Store, clock: Clock):
         self.store = store
         self.on_rows: Callable[[int, Rows], None] | None = None
         """Called on the event loop with every committed block (first, rows), in the order of the journal, before its
@@ -57,11 +56,11 @@ class StoreWriter:
         """Durable when it returns: the sequence number of the first row. Raises `StoreError`."""
         return await self._submit(rows, None)
 
-    async def do(self, work: "Callable[[SqliteStore], T]") -> T:
+    async def do(self, work: Callable[[Store], T]) -> T:
         """Run `work(store)` inside a transaction of the writer's thread; durable when it returns."""
         return await self._submit(None, lambda: work(self.store))
 
-    async def read(self, work: "Callable[[SqliteStore], T]") -> T:
+    async def read(self, work: Callable[[Store], T]) -> T:
         """Run a query in another thread, beside the writer."""
         return await asyncio.to_thread(work, self.store)
 
