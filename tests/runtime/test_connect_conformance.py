@@ -139,7 +139,7 @@ def test_a_peer_that_turns_away_is_asked_again_with_growing_pauses(kind, tmp_pat
         sink = Basket()
         rig.proxy.refusing = True
         task = asyncio.create_task(rig.connector.run(sink))
-        await until(lambda: rig.connector.counters.reconnects >= 3)
+        await until(lambda: rig.connector.counters.reconnects >= 2)
         assert rig.connector.state in (ConnectorState.WAITING, ConnectorState.CONNECTING)
         assert rig.connector.problem
         rig.proxy.refusing = False
