@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from pollux.mirror.ensemble import (
@@ -80,6 +81,17 @@ class Etkf:
 
 
 def rotation(seed: Array, taken: Array, size: int) -> Array:
-    """A uniform random orthogonal matrix: the Q of a Gaussian matrix whose R has a positive diagonal."""
-    Q, R = jnp.linalg.qr(draws(seed, Stream.MIRROR_ROTATION, taken, 1, size * size).reshape(size, size))
-    return Q * jnp.sign(jnp.diag(R))
+    """A uniform random orthogonal matrix: the Q of a Gaussian matrix whose R has a positive diagonal.
+
+    Its Householder vectors are drawn rather than computed: what each turn of the factorisation leaves is Gaussian
+    again, so that half the numbers and half the work do (Stewart 1980, sec. 3).
+    """
+    place = np.cumsum(np.tri(size)).reshape(size, size).astype(int) - 1
+    z = draws(seed, Stream.MIRROR_ROTATION, taken, 1, size * (size + 1) // 2)[0]
+    G = jnp.where(np.tri(size, dtype=bool), z[place], 0.0)
+    head = jnp.diag(G)
+    last = np.arange(size) == size - 1  # of one number nothing is left to reflect
+    beta = jnp.where(last, head, -jnp.sign(head) * jnp.sqrt(jnp.sum(G * G, axis=0)))
+    reflectors = G / jnp.where(last, 1.0, head - beta)
+    tau = jnp.where(last, 0.0, (beta - head) / beta)
+    return jax.lax.linalg.householder_product(reflectors, tau) * jnp.sign(beta)
