@@ -8,11 +8,11 @@ import itertools
 import sys
 
 import numpy as np
+from store_kinds import open_place
 
 from pollux.core.time import ManualClock
 from pollux.runtime.store import chunks
 from pollux.runtime.store.base import Rows, Snapshot, Store, Track
-from pollux.runtime.store.sqlite import SqliteStore
 from pollux.runtime.store.writer import StoreWriter
 
 
@@ -21,9 +21,9 @@ def batch(b: int, tag: int) -> Rows:
     return Rows(b + np.arange(n) / 1000, np.full(n, tag, np.uint32), np.full(n, float(b)))
 
 
-async def main(path: str, start: int) -> None:
+async def main(place: str, start: int) -> None:
     chunks.TAIL_ROWS = 2000  # compaction happens often, so that the kill also falls into it
-    store = SqliteStore(path)
+    store = open_place(place)
     tag = int(store.tag_ids("twin", ["x"])[0])
     writer = StoreWriter(store, ManualClock(0.0))
     numbers = itertools.count(start)

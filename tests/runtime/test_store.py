@@ -36,15 +36,15 @@ def path(tmp_path):
     return tmp_path / "store.db"
 
 
-def test_rows_come_back_bit_for_bit_and_numbered(path):
-    store = SqliteStore(path)
+def test_rows_come_back_bit_for_bit_and_numbered(open_store):
+    store = open_store()
     ids = store.tag_ids("tank", ["level", "temp"])
     parts = [some_rows(n, ids, seed=n) for n in (3, 1, 500)]
     parts[1].value[0] = np.nan
     firsts = [append(store, rows) for rows in parts]
     assert firsts == [0, 3, 4]
     store.close()
-    again = SqliteStore(path)
+    again = open_store()
     assert again.next_seq == 504
     assert list(again.tag_ids("tank", ["temp", "level"])) == [ids[1], ids[0]]
     assert same(join([b.rows for b in again.blocks()]), join(parts))
@@ -58,8 +58,8 @@ def test_rows_come_back_bit_for_bit_and_numbered(path):
     again.close()
 
 
-def test_a_failed_transaction_leaves_nothing(path):
-    store = SqliteStore(path)
+def test_a_failed_transaction_leaves_nothing(open_store):
+    store = open_store()
     ids = store.tag_ids("tank", ["level"])
     append(store, some_rows(5, ids))
     with pytest.raises(ZeroDivisionError), store.transaction():  # noqa: PT012
@@ -73,11 +73,11 @@ def test_a_failed_transaction_leaves_nothing(path):
     store.close()
 
 
-def test_history_joins_chunks_and_tail_like_a_plain_search(path, monkeypatch):
+def test_history_joins_chunks_and_tail_like_a_plain_search(open_store, monkeypatch):
     """Oracle: NumPy over everything that was appended; late rows, repeated instants, several compactions."""
     monkeypatch.setattr(chunks, "TAIL_ROWS", 400)
     monkeypatch.setattr(chunks, "LARGE", 128)
-    store = SqliteStore(path)
+    store = open_store()
     names = [f"c{i}" for i in range(5)]
     ids = store.tag_ids("a", names)
     rng = np.random.default_rng(1)
@@ -93,7 +93,7 @@ def test_history_joins_chunks_and_tail_like_a_plain_search(path, monkeypatch):
     for reopened in (False, True):
         if reopened:
             store.close()
-            store = SqliteStore(path)
+            store = open_store()
         for name, key in zip(names, ids, strict=True):
             for start, end in ((-np.inf, np.inf), (100.0, 250.0), (590.0, 700.0), (5.0, 4.0)):
                 hit = (everything.tag == key) & (everything.t >= start) & (everything.t <= end)
@@ -107,9 +107,9 @@ def test_history_joins_chunks_and_tail_like_a_plain_search(path, monkeypatch):
     store.close()
 
 
-def test_old_blocks_can_be_dropped_once_they_are_chunks(path, monkeypatch):
+def test_old_blocks_can_be_dropped_once_they_are_chunks(open_store, monkeypatch):
     monkeypatch.setattr(chunks, "TAIL_ROWS", 10)
-    store = SqliteStore(path)
+    store = open_store()
     ids = store.tag_ids("a", ["x"])
     for k in range(4):
         append(store, some_rows(10, ids, t0=100.0 * k))
@@ -121,22 +121,22 @@ def test_old_blocks_can_be_dropped_once_they_are_chunks(path, monkeypatch):
         list(store.blocks(3))
     assert len(store.history("a", "x", 0, 1000)[0]) == 40
     store.close()
-    SqliteStore(path).close()
+    open_store().close()
 
 
-def test_a_second_writer_is_refused_and_a_paused_one_fenced(path):
-    first = SqliteStore(path)
+def test_a_second_writer_is_refused_and_a_paused_one_fenced(open_store):
+    first = open_store()
     ids = first.tag_ids("a", ["x"])
     with pytest.raises(FencedError, match="held by another process"):
-        SqliteStore(path)
-    second = SqliteStore(path, takeover=True)
+        open_store()
+    second = open_store(takeover=True)
     append(second, some_rows(3, ids))
     with pytest.raises(FencedError, match="has taken over"):
         append(first, some_rows(3, ids))
     assert second.verify() == 3
     first.close()
     second.close()
-    SqliteStore(path).close()
+    open_store().close()
 
 
 def test_a_full_disk_is_said_and_writing_goes_on_when_there_is_room(path):
@@ -187,8 +187,8 @@ def test_another_file_or_a_newer_version_is_refused(tmp_path):
         SqliteStore(tmp_path / "new.db")
 
 
-def test_snapshots_are_a_cache(path):
-    store = SqliteStore(path)
+def test_snapshots_are_a_cache(open_store):
+    store = open_store()
     ids = store.tag_ids("a", ["x"])
     append(store, some_rows(9, ids))
     for seq in (3, 6, 9):
@@ -209,8 +209,8 @@ def test_snapshots_are_a_cache(path):
     store.close()
 
 
-def test_events_and_refused_messages(path):
-    store = SqliteStore(path)
+def test_events_and_refused_messages(open_store):
+    store = open_store()
     with store.transaction():
         ids = [store.add_event(t, twin, kind, {"n": t}, f"r{t}") for t, twin, kind in
                [(1.0, "a", "alarm"), (2.0, "b", "alarm"), (3.0, "a", "command"), (4.0, "a", "alarm")]]  # fmt: skip
@@ -235,9 +235,9 @@ def test_events_and_refused_messages(path):
     store.close()
 
 
-def test_the_quarantine_is_bounded(path, monkeypatch):
+def test_the_quarantine_is_bounded(open_store, monkeypatch):
     monkeypatch.setattr("pollux.runtime.store.refusals.KEEP", 5)
-    store = SqliteStore(path)
+    store = open_store()
     for k in range(4):
         with store.transaction():
             store.refuse([Refused(1.0, "s", "t", "late", f"{k}{i}", b"") for i in range(3)])
@@ -247,8 +247,8 @@ def test_the_quarantine_is_bounded(path, monkeypatch):
     store.close()
 
 
-def test_estimates_of_the_last_computation_win_and_survive_a_snapshot(path):
-    store = SqliteStore(path)
+def test_estimates_of_the_last_computation_win_and_survive_a_snapshot(open_store):
+    store = open_store()
 
     def track(t, mean):
         return Track(np.array(t, float), np.array(mean, float)[:, None], np.ones((len(t), 1)))
@@ -260,7 +260,7 @@ def test_estimates_of_the_last_computation_win_and_survive_a_snapshot(path):
         store.save_snapshot(Snapshot("a", 0, 3.0, "m", b""))
         store.add_track("a", track([3, 4], [31, 41]))
     store.close()
-    again = SqliteStore(path)
+    again = open_store()
     found = again.track("a", 0, 9)
     assert list(found.t) == [1, 2, 3, 4]
     assert list(found.mean[:, 0]) == [10, 20, 31, 41]
@@ -269,9 +269,9 @@ def test_estimates_of_the_last_computation_win_and_survive_a_snapshot(path):
     again.close()
 
 
-def test_the_writer_groups_appends_and_acknowledges_each(path):
+def test_the_writer_groups_appends_and_acknowledges_each(open_store):
     async def scenario():
-        store = SqliteStore(path)
+        store = open_store()
         ids = store.tag_ids("a", ["x", "y"])
         writer = StoreWriter(store, ManualClock(7.0))
         batches = [some_rows(n, ids, seed=n, t0=1000.0 * n) for n in range(1, 200)]
@@ -295,7 +295,7 @@ def test_the_writer_groups_appends_and_acknowledges_each(path):
 
     firsts, batches, commits = asyncio.run(scenario())
     assert commits < 100  # grouped: far fewer than 199
-    store = SqliteStore(path)
+    store = open_store()
     journal = join([b.rows for b in store.blocks()])
     for first, rows in zip(firsts, batches, strict=True):
         at = slice(first, first + len(rows))

@@ -19,14 +19,13 @@ KILLS = int(os.environ.get("POLLUX_KILLS", "8"))
 FLIPS = int(os.environ.get("POLLUX_FLIPS", "150"))
 
 
-def test_kill_9_loses_and_doubles_nothing_that_was_acknowledged(tmp_path):
-    path = tmp_path / "store.db"
+def test_kill_9_loses_and_doubles_nothing_that_was_acknowledged(place, open_store):
     rng = np.random.default_rng(9)
     acknowledged: dict[int, int] = {}
     started = 0
     for _ in range(KILLS):
         child = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "crash_writer.py"), str(path), str(started)],
+            [sys.executable, str(Path(__file__).parent / "crash_writer.py"), place, str(started)],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -40,7 +39,7 @@ def test_kill_9_loses_and_doubles_nothing_that_was_acknowledged(tmp_path):
         child.stdout.close()
         child.wait()
         started = max([*acknowledged, started]) + 1000
-        store = SqliteStore(path)
+        store = open_store()
         journal = join([block.rows for block in store.blocks()])
         for b, first in acknowledged.items():
             n = 1 + b % 50

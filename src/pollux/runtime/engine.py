@@ -29,7 +29,7 @@ from pollux.runtime.lane import Lane
 from pollux.runtime.ledger import AuditFile, StoreJournal
 from pollux.runtime.live import LiveTwin
 from pollux.runtime.roster import Roster
-from pollux.runtime.store.sqlite import SqliteStore
+from pollux.runtime.store.make import open_store
 from pollux.runtime.store.writer import StoreWriter
 from pollux.runtime.wiring import ConnectorWiring, TwinWiring, Wiring
 
@@ -99,7 +99,7 @@ class Engine:
         self._failed = asyncio.get_running_loop().create_future()
         try:
             self._writer = StoreWriter(
-                await asyncio.to_thread(SqliteStore, self.state_folder / "journal.db"), self.clock
+                await asyncio.to_thread(open_store, self.wiring.store, self.state_folder), self.clock
             )
             self._audit = AuditFile(self.state_folder)
             for wiring in self.wiring.twins:

@@ -8,15 +8,18 @@
     [[twin.actuator]]    actuator, field, unit, connector
     [connector.NAME]     kind (one of `KINDS`), and that kind's settings
     [server]             host, port, certificate, key, exposed, names, opcua
+    [store]              url, schema, password_env, ca: PostgreSQL keeps the journal; without the table a file does
     [demo]               module, speed: a plant that `pollux demo` starts in a process of its own
 
 Durations are seconds, or texts like "5 min". Every error names the file, the line, the key, the rule and a way out.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from pollux.core.errors import UnitError
 from pollux.core.units import parse
@@ -52,6 +55,9 @@ SETTINGS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     },
 }  # fmt: skip
 """Settings of each kind of connector and their types."""
+
+LOCAL = ("", "localhost", "127.0.0.1", "::1")
+"""Hosts of this machine: a store there is reached without TLS."""
 
 RESERVED = frozenset({"ack", "command", "fault"})
 """Third levels of a topic that are not tags."""
@@ -148,6 +154,17 @@ class DemoWiring:
 
 
 @dataclass(frozen=True)
+class StoreWiring:
+    """The PostgreSQL database that keeps the journal."""
+
+    url: str
+    """`postgresql://[user@]host[:port]/database[?...]`, as libpq reads it; without a password."""
+    schema: str
+    password_env: str
+    """Environment variable with the password."""
+
+
+@dataclass(frozen=True)
 class Wiring:
     """A whole project."""
 
@@ -157,6 +174,8 @@ class Wiring:
     connectors: tuple[ConnectorWiring, ...]
     server: ServerWiring
     demo: DemoWiring | None = None
+    store: StoreWiring | None = None
+    """None: a file in the project's state folder."""
 
     def connector(self, name: str) -> ConnectorWiring:
         """The connector of that name."""
@@ -175,6 +194,7 @@ def read_wiring(folder: Path | str) -> Wiring:
     connectors = _connectors(Table(source, ("connector",), root.take("connector", {})))
     server = _server(Table(source, ("server",), root.take("server", {})))
     demo = _demo(Table(source, ("demo",), root.take("demo", {})))
+    store = _store(Table(source, ("store",), root.take("store", {})), name)
     twins: list[TwinWiring] = []
     for table in root.tables("twin"):
         twin = _twin(table, connectors)
@@ -184,7 +204,7 @@ def read_wiring(folder: Path | str) -> Wiring:
     if not twins:
         source.fail((), "a project has at least one [[twin]]", ..., "Add one.")
     root.done()
-    return Wiring(name, file.parent, tuple(twins), connectors, server, demo)
+    return Wiring(name, file.parent, tuple(twins), connectors, server, demo, store)
 
 
 def _connectors(table: Table) -> tuple[ConnectorWiring, ...]:
@@ -246,6 +266,30 @@ def _demo(table: Table) -> DemoWiring | None:
     demo = DemoWiring(table.text("module"), table.number("speed", 1.0, low=1e-3))
     table.done()
     return demo
+
+
+def _store(table: Table, project: str) -> StoreWiring | None:
+    if not table.values:
+        return None
+    given = table.text("url")
+    url = urlsplit(given)
+    query = dict(parse_qsl(url.query))
+    if url.scheme not in ("postgresql", "postgres"):
+        table.fail("url", "must begin with postgresql://", given, 'Write e.g. "postgresql://pollux@host/town".')
+    if url.password is not None or "password" in query:
+        table.fail("url", "must hold no password", ..., "Put it into the variable that `password_env` names.")
+    host = url.hostname or query.get("host", "")
+    ca = _pem(table, "ca")
+    if ca is not None or ("sslmode" not in query and host not in LOCAL and not host.startswith("/")):
+        query |= {"sslmode": "verify-full", "sslrootcert": str(ca) if ca else "system"}
+    schema = "pollux_" + re.sub(r"\W", "_", project.lower(), flags=re.ASCII)
+    store = StoreWiring(
+        urlunsplit(url._replace(query=urlencode(query, quote_via=quote))),
+        table.text("schema", schema[:63], pattern=NAME),
+        table.text("password_env", "POLLUX_POSTGRES_PASSWORD"),
+    )
+    table.done()
+    return store
 
 
 def _twin(table: Table, connectors: tuple[ConnectorWiring, ...]) -> TwinWiring:

@@ -12,6 +12,13 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float, UInt32
 
+from pollux.core.errors import StoreError
+
+
+class UnavailableError(StoreError):
+    """The server of the store is away: nothing is wrong with what was to be written, and writing goes on when it is
+    back."""
+
 
 @dataclass(frozen=True)
 class Rows:

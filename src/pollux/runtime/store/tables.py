@@ -18,7 +18,6 @@ from pollux.runtime.store.seal import check_seal, seal
 from pollux.runtime.store.sql import Connection
 from pollux.runtime.store.tracks import TrackWriter, read_track
 
-
 C = TypeVar("C", bound=Connection)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from pollux.core.errors import StoreError
 from pollux.core.time import Clock
-from pollux.runtime.store.base import Rows, Store
+from pollux.runtime.store.base import Rows, Store, UnavailableError
 from pollux.runtime.store.layout import join
 
 T = TypeVar("T")
@@ -103,8 +103,9 @@ class StoreWriter:
         try:
             results = self._transact(jobs, blocks)
         except BaseException as error:
-            if len(jobs) == 1:
-                _settle(jobs[0], error=error)
+            if len(jobs) == 1 or isinstance(error, UnavailableError):  # then none of them is guilty
+                for job in jobs:
+                    _settle(job, error=error)
             else:
                 for job in jobs:
                     self._commit([job])
