@@ -111,6 +111,12 @@ CASES = {
         lambda i: (i.astype(jnp.int8) * jnp.int8(3), i.astype(jnp.uint8), i.astype(jnp.int16) // 7),
         np.array([-300, 127, 128, 5]),
     ),
+    "loops in step": (
+        lambda x: jax.vmap(lambda r, y: lax.while_loop(lambda s: s[0] < 5, lambda s: (s[0] * 2 + 1, s[1] + r), (r, y)))(
+            x, jnp.outer(x, x)
+        ),
+        np.array([0.1, 0.7, 9.0, -0.5]),
+    ),
     "the largest among NaN": (
         lambda x: (jnp.argmax(x), jnp.argmin(x), jnp.nanargmax(x), jnp.max(x), jnp.nanmax(x)),
         np.array([1.0, np.nan, 3.0, np.nan, 5]),

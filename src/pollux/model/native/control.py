@@ -7,6 +7,7 @@ import numpy as np
 
 from pollux.model.native.builder import Builder
 from pollux.model.native.carry import LARGE, cells, keep, leave, update
+from pollux.model.native.index import each
 from pollux.model.native.steady import steady
 from pollux.model.native.tape import Cell, Cond, Op, Place, Ref, Scan, UnsupportedError, Value, While, walk
 
@@ -60,7 +61,8 @@ def while_(run: Run, b: Builder, eqn: Any, *args: np.ndarray) -> Arrays:
     with b.inside(leaves=True) as block:
         leave(memories, block)
         inner, carried = _carried(b, carry, kept)
-        test = b.ref(run(b, p["cond_jaxpr"], test_consts + inner)[0][()])
+        wants = run(b, p["cond_jaxpr"], test_consts + inner)[0]
+        test = b.ref(_some(b, wants))
         if not isinstance(test, Value):
             if test:
                 raise UnsupportedError("a loop without an end")
@@ -71,6 +73,7 @@ def while_(run: Run, b: Builder, eqn: Any, *args: np.ndarray) -> Arrays:
         split = len(block.ops)
         with b.only(test):
             out = run(b, p["body_jaxpr"], consts + inner)
+            out = [_where(b, wants, new, old) for new, old in zip(out, inner, strict=True)]
         following = _moving(b, out, kept)
         update(b, memories, [out[i] for i in large], test)
     leave(memories, b.block)
@@ -78,6 +81,22 @@ def while_(run: Run, b: Builder, eqn: Any, *args: np.ndarray) -> Arrays:
     loop = While(block, split, test, firsts, carried, following, last)
     b.control(Op("while", tuple(firsts), None, {"loop": loop}))
     return _results(carry, kept, last)
+
+
+def _some(b: Builder, wants: np.ndarray) -> Any:
+    """Whether any of several loops that go in step (under `vmap`) wants another turn."""
+    out = np.bool_(False)
+    for e in wants.flat:
+        out = b.op("or", out, e, dtype=bool)
+    return out
+
+
+def _where(b: Builder, wants: np.ndarray, new: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """Those of the loops in step that want no other turn keep their values."""
+    if not wants.ndim:
+        return new
+    mask = wants.reshape(wants.shape + (1,) * (new.ndim - wants.ndim))
+    return each(lambda m, x, y: b.select(b.ref(m), x, y), mask, new, old)
 
 
 def cond(run: Run, b: Builder, eqn: Any, index: np.ndarray, *args: np.ndarray) -> Arrays:
