@@ -25,7 +25,7 @@ from pollux.model.backend import Program, Xla
 from pollux.model.native import Native, NoCache, UnsupportedError
 from pollux.model.native import kernel as kernels
 
-EXAMPLES = int(os.environ.get("POLLUX_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("POLLUX_EXAMPLES", "20"))
 KINDS = {"f": "f8", "m": "f8", "s": "f4", "i": "i8", "u": "u8", "v": "u4", "b": "?"}
 TWINS = 6
 
@@ -343,9 +343,10 @@ def differ(a, b):
     return ~(near | (a == b) | (np.isnan(a) & np.isnan(b)))
 
 
-def sensitive(fn, args, expected):
+def sensitive(fn, args):
     """For each result, how much rounding errors in every step change it: infinite for a number that must be exact."""
     noisy = jax.jit(fn)
+    expected = [np.asarray(e) for e in noisy(*args, np.zeros(257))]
     out = [np.zeros(e.shape) for e in expected]
     g = np.random.default_rng(0)
     for _ in range(24):
@@ -364,7 +365,12 @@ def compare(fn, args, got, expected):
     wrong = [differ(a, b) for a, b in zip(got, expected, strict=True)]
     if not any(w.any() for w in wrong):
         return
-    change = sensitive(fn, args, expected)
+    with jax.disable_jit():  # XLA 0.10 sometimes fuses wrongly what it computes rightly step by step
+        expected = [np.asarray(e) for e in fn(*args)]
+    wrong = [differ(a, b) for a, b in zip(got, expected, strict=True)]
+    if not any(w.any() for w in wrong):
+        return
+    change = sensitive(fn, args)
     for k, (w, a, b, c) in enumerate(zip(wrong, got, expected, change, strict=True)):
         with np.errstate(all="ignore"):
             far = w & ~(np.abs(a.astype(float) - b.astype(float)) <= 30 * c) & ~(c == np.inf)
