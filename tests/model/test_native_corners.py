@@ -288,6 +288,15 @@ def test_many_threads_call_one_kernel():
         assert all(threads.map(work, list(range(8)) * 3))
 
 
+def test_results_that_are_fed_back():
+    kernel = STRICT.one(Program("swap", object(), lambda x, y: (y, x, x.sum()), (True, True)))
+    bound = kernel.bind(np.arange(3.0), np.arange(3.0) + 10, feed={0: 0, 1: 1})
+    bound()
+    np.testing.assert_array_equal(bound.inputs, [[10, 11, 12], [0, 1, 2]])
+    with pytest.raises(InputError, match="cannot be fed back as one input"):
+        kernel.bind(np.arange(3.0), np.arange(3.0), feed={0: 0, 1: 0})
+
+
 @pytest.mark.parametrize("lanes", [0, 1, 3, 128])
 def test_lanes_that_no_register_has_are_refused(lanes):
     with pytest.raises(InputError, match="power of two"):

@@ -36,6 +36,8 @@ class Bound:
 
     def __init__(self, compiled: Compiled, real: str, feed: Mapping[int, int]):
         frame = Frame(compiled, real)
+        if len(set(feed.values())) != len(feed):
+            raise InputError(f"Two outputs of `{compiled.report.name}` cannot be fed back as one input: {dict(feed)}")
         for output, source in feed.items():
             if compiled.outputs[output] != compiled.inputs[source] or output in compiled.streamed:
                 raise InputError(
