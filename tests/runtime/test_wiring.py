@@ -180,3 +180,48 @@ def test_the_wiring_of_the_guide_is_read_and_made(block, tmp_path, monkeypatch):
     (tmp_path / "pollux.toml").write_text(text + block)
     wired = read_wiring(tmp_path).connectors[0]
     assert make_connector(wired, ("tank",), tmp_path, ManualClock(1.8e9)).name == wired.name
+
+
+def store_of(tmp_path, *lines):
+    table = "\n".join(("[store]", *lines, "", "[server]"))
+    (tmp_path / "pollux.toml").write_text(GOOD.replace("[server]", table))
+    return read_wiring(tmp_path).store
+
+
+def test_the_store_is_a_file_unless_a_database_is_named(tmp_path):
+    (tmp_path / "pollux.toml").write_text(GOOD)
+    assert read_wiring(tmp_path).store is None
+    store = store_of(tmp_path, 'url = "postgresql://u@localhost/town"')
+    assert store is not None
+    assert (store.url, store.schema, store.password_env) == (
+        "postgresql://u@localhost/town", "pollux_town", "POLLUX_POSTGRES_PASSWORD",
+    )  # fmt: skip
+
+
+def test_another_host_is_verified_unless_the_url_says_otherwise(tmp_path):
+    def url(*lines):
+        store = store_of(tmp_path, *lines)
+        assert store is not None
+        return store.url
+
+    assert url('url = "postgresql://db.example/t"').endswith("?sslmode=verify-full&sslrootcert=system")
+    assert url('url = "postgresql://db.example/t?sslmode=require"').endswith("?sslmode=require")
+    assert url('url = "postgresql:///t?host=/run/postgresql"').endswith("?host=/run/postgresql")
+    assert "verify-full" in url('url = "postgresql://localhost/t?host=db.example"')
+    (tmp_path / "ca.pem").write_text("")
+    assert f"sslrootcert={tmp_path}/ca.pem" in url('url = "postgresql://db.example/t"', 'ca = "ca.pem"')
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('url = "mysql://h/t"', "must begin with postgresql://"),
+        ('url = "postgresql://u:secret@h/t"', "must hold no password"),
+        ('url = "postgresql://h/t"\nschema = "a b"', "must be a name"),
+        ('schema = "s"', "url"),
+    ],
+)
+def test_a_wrong_store_is_named(tmp_path, line, message):
+    with pytest.raises(WiringError, match=message) as caught:
+        store_of(tmp_path, line)
+    assert "secret" not in str(caught.value)

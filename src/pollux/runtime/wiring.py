@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from pollux.core.errors import UnitError
 from pollux.core.units import parse
@@ -278,13 +278,15 @@ def _store(table: Table, project: str) -> StoreWiring | None:
         table.fail("url", "must begin with postgresql://", given, 'Write e.g. "postgresql://pollux@host/town".')
     if url.password is not None or "password" in query:
         table.fail("url", "must hold no password", ..., "Put it into the variable that `password_env` names.")
-    host = url.hostname or query.get("host", "")
+    host = query.get("host", query.get("hostaddr", url.hostname or ""))
     ca = _pem(table, "ca")
-    if ca is not None or ("sslmode" not in query and host not in LOCAL and not host.startswith("/")):
-        query |= {"sslmode": "verify-full", "sslrootcert": str(ca) if ca else "system"}
+    tls = {} if ca is None else {"sslrootcert": str(ca)}
+    if "sslmode" not in query and (tls or not (host in LOCAL or host.startswith("/"))):
+        tls = {"sslmode": "verify-full", "sslrootcert": query.get("sslrootcert", "system"), **tls}
+    more = urlencode(tls, safe="/", quote_via=quote)
     schema = "pollux_" + re.sub(r"\W", "_", project.lower(), flags=re.ASCII)
     store = StoreWiring(
-        urlunsplit(url._replace(query=urlencode(query, quote_via=quote))),
+        given + (f"{'&' if url.query else '?'}{more}" if more else ""),
         table.text("schema", schema[:63], pattern=NAME),
         table.text("password_env", "POLLUX_POSTGRES_PASSWORD"),
     )

@@ -7,7 +7,7 @@ over may not).
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from hashlib import blake2b
 
 import psycopg
@@ -59,19 +59,19 @@ class PostgresStore(TableStore[PostgresConnection]):
         place = f"{given.get('host') or 'localhost'}/{given.get('dbname') or ''}, schema {schema}"
         super().__init__(place)
         self._key = int.from_bytes(blake2b(f"pollux store {schema}".encode(), digest_size=8).digest(), signed=True)
-        with self._guarded():
+        with self._guarded(), ExitStack() as opened:
             first = self._session(takeover)
+            opened.callback(first.close)
+            check_server(first, place)
+            ensure_tables(first, schema, place)
             sessions = iter([first])
-            try:
-                check_server(first, place)
-                ensure_tables(first, schema, place)
-                self._writer = PostgresConnection(lambda: next(sessions, None) or self._session(), delays)
-                self._commits = meta.read(self._writer, "commits")
-                self._reader = self._open_reader()
-                self._load()
-            except BaseException:
-                first.close()
-                raise
+            self._writer = PostgresConnection(lambda: next(sessions, None) or self._session(), delays)
+            opened.callback(self._writer.close)
+            self._commits = meta.read(self._writer, "commits")
+            self._reader = self._open_reader()
+            opened.callback(self._reader.close)
+            self._load()
+            opened.pop_all()
 
     def _guarded(self) -> AbstractContextManager[None]:
         return guarded(self._epoch.place)

@@ -4,6 +4,7 @@ One schema of the database holds one store. Text that PostgreSQL cannot hold (th
 the seals are over the values as they were given.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -12,6 +13,8 @@ from psycopg import errors, sql
 
 from pollux.core.errors import CorruptionError, StoreError
 from pollux.runtime.store.base import UnavailableError
+
+log = logging.getLogger("pollux.store")
 
 VERSION = 1
 """Version of these tables."""
@@ -88,6 +91,12 @@ def check_server(raw: psycopg.Connection, place: str) -> None:
                 f"What is acknowledged must stay: {place} runs with {name} = {row and row[0]}, needed is {wanted}. "
                 "Correct the server's configuration."
             )
+    if raw.execute("SHOW data_checksums").fetchone() != ("on",):
+        log.warning(
+            "%s runs without data checksums: the seals tell a changed value, not a record that damage hides. "
+            "Stop the server and run `pg_checksums --enable`.",
+            place,
+        )
 
 
 def ensure_tables(raw: psycopg.Connection, schema: str, place: str) -> None:
