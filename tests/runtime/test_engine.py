@@ -79,6 +79,31 @@ def test_readings_become_a_belief_and_survive_a_restart(project, tmp_path):
     assert whole.id == parts.id
 
 
+@pytest.mark.service
+def test_a_journal_in_postgres_gives_the_bits_of_one_in_a_file(project, tmp_path, postgres_server):
+    """With a restart of Pollux, and one of the server while it runs."""
+
+    async def story(state, last):
+        async with Bench(project, state) as bench:
+            await bench.feed(1, 20)
+        async with Bench(project, state) as bench:
+            await bench.feed(20, 30)
+            if last == "restart":
+                await asyncio.to_thread(postgres_server.stop)
+                await asyncio.to_thread(postgres_server.start)
+            await bench.feed(30, 60)
+            return bench.lane.live.state.belief
+
+    file = asyncio.run(story(tmp_path / "a", ""))
+    toml = project / "pollux.toml"
+    toml.write_text(toml.read_text() + f'\n[store]\nurl = "{postgres_server.url}"\n')
+    server = asyncio.run(story(tmp_path / "b", "restart"))
+    assert not list((tmp_path / "b").glob("journal.db*"))
+    np.testing.assert_array_equal(file.mean, server.mean)
+    np.testing.assert_array_equal(file.cov, server.cov)
+    assert file.id == server.id
+
+
 def test_replay_without_snapshot_gives_the_same_bits(project, tmp_path, monkeypatch):
     async def first():
         async with Bench(project, tmp_path / "s") as bench:

@@ -229,6 +229,23 @@ def test_a_paused_writer_comes_back_fenced_even_over_a_new_connection(postgres_s
     first.close()
 
 
+def test_a_session_that_the_server_still_believes_alive_is_ended(postgres_server, place):
+    """As after a cut line: our end is closed, the server's holds the lock and an open transaction."""
+    store = open_place(place)
+    tag = int(store.tag_ids("a", ["x"])[0])
+    store._writer.begin()
+    store._writer.execute("UPDATE meta SET value = 77 WHERE key = 'commits'")
+    ghost, store._writer._raw = store._writer._raw, psycopg.connect(postgres_server.url)
+    store._writer._raw.close()
+    store._writer.rollback()
+    assert append(store, rows_of(3, tag)) == 0
+    with pytest.raises(psycopg.OperationalError):
+        ghost.execute("COMMIT")
+    ghost.close()
+    assert store.verify() == 4
+    store.close()
+
+
 def test_a_server_without_the_last_commits_is_refused(postgres_server, place):
     """As a standby that lagged and took over, or a copy: the store had been told of one commit more."""
     store = open_place(place)

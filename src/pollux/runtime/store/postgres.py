@@ -51,7 +51,7 @@ class PostgresStore(TableStore[PostgresConnection]):
         delays: Sequence[float] = DELAYS,
     ):
         self._schema, self._delays = schema, delays
-        self._lost = ""
+        self._lost, self._pid = "", 0
         with guarded("the PostgreSQL server"):
             given = conninfo.conninfo_to_dict(url)
             secret = {} if password is None else {"password": password}
@@ -89,14 +89,14 @@ class PostgresStore(TableStore[PostgresConnection]):
                 "SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
                 " WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)"
             )
-            if takeover:
-                self._evict(raw)
             again = self._epoch.number > 0
             if again:
-                probe = PostgresConnection(lambda: raw, ())
-                self._epoch.check(probe)
+                self._epoch.check(PostgresConnection(lambda: raw, ()))
+            for pid in self._holders(raw) if takeover or again else ():
+                if takeover or pid == self._pid:  # our last session, which the server still believes to be alive
+                    self._end(raw, pid)
             if not self._locked(raw):
-                if again:  # the server may not have noticed yet that our last session is gone: ask again
+                if again:
                     raise errors.ObjectInUse("the lock of the last session is still held")
                 raise FencedError(
                     f"One store has one writer: {self._epoch.place} is held by another process. Stop it "
@@ -105,6 +105,7 @@ class PostgresStore(TableStore[PostgresConnection]):
         except BaseException:
             raw.close()
             raise
+        self._pid = raw.info.backend_pid
         return raw
 
     def _locked(self, raw: psycopg.Connection) -> bool:
@@ -115,19 +116,21 @@ class PostgresStore(TableStore[PostgresConnection]):
             time.sleep(delay)
         return False
 
-    def _evict(self, raw: psycopg.Connection) -> None:
-        """End the session that holds the lock: its open transaction is undone, its next statement fails."""
-        high, low = (self._key >> 32) & 0xFFFFFFFF, self._key & 0xFFFFFFFF
-        holders = (
+    def _holders(self, raw: psycopg.Connection) -> list[int]:
+        """The server's process of the session that holds the lock."""
+        found = raw.execute(
             "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = %s::oid AND objid = %s::oid"
-            " AND objsubid = 1 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " AND objsubid = 1 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            ((self._key >> 32) & 0xFFFFFFFF, self._key & 0xFFFFFFFF),
         )
-        for delay in self._delays:
-            found = raw.execute(holders, (high, low)).fetchall()
-            if not found:
+        return [row[0] for row in found.fetchall()]
+
+    def _end(self, raw: psycopg.Connection, pid: int) -> None:
+        """End a session that holds the lock: its open transaction is undone, its next statement fails."""
+        raw.execute("SELECT pg_terminate_backend(%s)", (pid,))
+        for delay in GRACE:
+            if pid not in self._holders(raw):
                 return
-            for (pid,) in found:
-                raw.execute("SELECT pg_terminate_backend(%s)", (pid,))
             time.sleep(delay)
 
     def _open_reader(self) -> PostgresConnection:

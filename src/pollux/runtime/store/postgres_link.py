@@ -6,7 +6,6 @@ Inside a transaction a lost connection is an error, since what had been done in 
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -72,11 +71,13 @@ class PostgresConnection:
             raise errors.InFailedSqlTransaction("the transaction had failed before its end and was undone")
 
     def rollback(self) -> None:
-        """Undo it; a connection that is gone has undone it already."""
+        """Undo it; where the server does not answer, by closing the connection. Does not raise."""
         if self.in_transaction:
             self.in_transaction = False
-            with suppress(psycopg.Error):
+            try:
                 self._raw.execute("ROLLBACK")
+            except psycopg.Error:
+                self._raw.close()
 
     def lost(self, error: psycopg.Error) -> bool:
         """Whether the connection is gone after this error."""
