@@ -16,12 +16,13 @@ from pollux.model.native import Native
 def run(config: dict[str, Any]) -> dict[str, Any]:
     """Filter the same simulated record with every contender; `twins`, `steps`, `method`, `sizes` may be set.
 
-    Pollux's figure is `Fleet.update` at `twins`, tick by tick: host arrays in, checks, kernel, host arrays out. The
-    peers' figures are the best of interleaved repeats, like Pollux's own, and every final mean and covariance must
-    agree. C runs the same equations, compiled here with -O3 -march=native -ffast-math, on as many threads, each
-    taking its share of the fleet through the whole record; it knows no gates, missing readings or bounds. dynamax
-    filters 1,000 twins under `jit(vmap)`; it adds its process noise after the flow and not half before it, so its
-    means are only held to a quarter of a standard deviation. The ratio is to filterpy with its model in NumPy.
+    Pollux's figure is `Fleet.run`, the whole record in one call, as the peers get it; `tick_by_tick` is `Fleet.update`
+    for each reading: host arrays in, checks, kernel, host arrays out. All figures are the best of interleaved repeats,
+    and every final mean and covariance must agree. C runs the same equations, compiled here with -O3 -march=native
+    -ffast-math, on as many threads, each taking its share of the fleet through the whole record; it knows no gates,
+    missing readings or bounds. dynamax filters 1,000 twins under `jit(vmap)`; it adds its process noise after the flow
+    and not half before it, so its means are only held to a quarter of a standard deviation. The ratio is to filterpy
+    with its model in NumPy.
     """
     name = config.get("method", "ekf")
     twins, steps = int(config.get("twins", 100_000)), int(config.get("steps", 40))
@@ -32,9 +33,11 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     peer = _tanks.filterpy_ekf if name == "ekf" else _tanks.filterpy_ukf
     few = min(10, twins)
     c = _tanks.c_ekf(os.cpu_count() or 1) if name == "ekf" else None
-    ours = _fleet(method, p, y, u)
-    single = _fleet(method, p, y, u, Native(threads=1)) if isinstance(default(), Native) else None
+    ours, ticks = _fleet(method, p, y, u)
+    single = _fleet(method, p, y, u, Native(threads=1))[0] if isinstance(default(), Native) else None
     answer = ours()
+    if not np.array_equal(answer, ticks()):
+        raise AssertionError("a run and its ticks must have the same bits")
     reference = np.stack([peer(p[:, i], y[:, i], u) for i in range(few)], axis=-1)
     error = float(np.abs(answer[:, :few] - reference).max())
     many = min(1000, twins)
@@ -54,6 +57,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
 
     for _ in range(int(config.get("repeats", 5))):
         race("pollux", twins * steps, ours)
+        race("pollux, tick by tick", twins * steps, ticks)
         if single is not None:
             race("pollux, one thread", twins * steps, single)
         race("filterpy", steps, lambda: peer(p[:, 0], y[:, 0], u))
@@ -66,7 +70,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     by_size = {twins: rates["pollux"]}
     for size in sizes:
         ps, ys, us = _tanks.record(steps, size)
-        other = _fleet(method, ps, ys, us)
+        other = _fleet(method, ps, ys, us)[0]
         other()
         by_size[size] = size * steps / min(_seconds(other) for _ in range(5))
     if not error < 1e-9:
@@ -83,6 +87,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
         },
         "pollux": rates["pollux"],
         "peers": {k: v for k, v in rates.items() if not k.startswith("pollux")},
+        "tick_by_tick": rates["pollux, tick by tick"],
         "one_thread": rates.get("pollux, one thread"),
         "threads": os.cpu_count(),
         "ratio": ratio("filterpy"),
@@ -97,20 +102,29 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
 
 def _fleet(
     method: Any, p: np.ndarray, y: np.ndarray, u: np.ndarray, backend: Backend | None = None
-) -> Callable[[], np.ndarray]:
-    fleet = build_fleet(_tanks.Tanks(), p.shape[1], method=method, substeps=_tanks.SUBSTEPS, gate=0.0, backend=backend)
+) -> tuple[Callable[[], np.ndarray], Callable[[], np.ndarray]]:
+    """(the whole record in one call, tick by tick): last means and covariances (6, N)."""
+    fleet = build_fleet(
+        _tanks.Tanks(), p.shape[1], method=method, substeps=_tanks.SUBSTEPS, gate=0.0, dt_max=1e9, backend=backend
+    )
     inputs = [np.full((1, p.shape[1]), v) for v in u]
     start = fleet.start(0.0, p)
     start = fleet.update(start, 0.0, np.full((1, p.shape[1]), np.nan), inputs[0])
 
-    def go() -> np.ndarray:
+    times = _tanks.DT * np.arange(1, len(y) + 1)
+    readings, held = y[:, None], u[1:, None].copy()
+
+    def last(belief: Any) -> np.ndarray:
+        return np.concatenate([belief.mean, belief.cov.reshape(4, -1)])
+
+    def ticks() -> np.ndarray:
         belief, spent = start, None
         for i in range(len(y)):
             after = fleet.update(belief, _tanks.DT * (i + 1), y[i : i + 1], inputs[i + 1], into=spent)
             belief, spent = after, (None if belief is start else belief)
-        return np.concatenate([belief.mean, belief.cov.reshape(4, -1)])
+        return last(belief)
 
-    return go
+    return (lambda: last(fleet.run(start, times, readings, held))), ticks
 
 
 def _seconds(fn: Callable[[], Any]) -> float:

@@ -81,3 +81,38 @@ def test_time_does_not_go_back(tank):
     belief = fleet.update(fleet.start(0.0), 10.0, np.full((2, 4), np.nan))
     with pytest.raises(PolluxError, match="slot 1"):
         fleet.update(belief, np.array([10.0, 9.0, 11.0, 12.0]), np.full((2, 4), np.nan))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_run_is_the_same_as_its_updates(tank, shared):
+    N, T = 5, 12
+    fleet = build_fleet(tank, N)
+    g = np.random.default_rng(4)
+    p = fleet.space.p0[:, None] * np.linspace(0.99, 1.01, N)
+    y = np.array([1.0, 293.0])[:, None] + 0.01 * g.standard_normal((T, 2, N))
+    y[3, 0, 1] = np.nan
+    y[5:9, 1, 2] += 40.0  # refused until it is believed
+    u = np.array([0.01, 1e4]) * g.uniform(0.9, 1.1, (T, 2))
+    u[4, 0] = np.nan
+    times = 10.0 * np.arange(1, T + 1)
+    start = fleet.start(0.0, p[:, :4], count=4)
+    one = start
+    for t, values, inputs in zip(times, y, u, strict=True):
+        one = fleet.update(one, t, values, np.repeat(inputs[:, None], N, axis=1))
+    run = fleet.run(start, times, y, u if shared else np.repeat(u[..., None], N, axis=2))
+    for name, value in vars(one).items():
+        np.testing.assert_array_equal(value[..., :4], getattr(run, name)[..., :4], err_msg=name)
+
+
+def test_a_run_with_a_gap_or_back_in_time(tank):
+    fleet = build_fleet(tank, 2, dt_max=15.0)
+    start = fleet.start(0.0)
+    y = np.array([1.0, 293.0])[:, None] * np.ones((3, 1, 1)) * np.ones(2)
+    one = start
+    for t, values in zip((10.0, 60.0, 70.0), y, strict=True):
+        one = fleet.update(one, t, values)
+    np.testing.assert_array_equal(fleet.run(start, np.array([10.0, 60.0, 70.0]), y).mean, one.mean)
+    with pytest.raises(PolluxError, match="older"):
+        fleet.run(one, np.array([60.0, 80.0, 90.0]), y)
+    with pytest.raises(PolluxError, match="older"):
+        fleet.run(start, np.array([10.0, 5.0, 12.0]), y)

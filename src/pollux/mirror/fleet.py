@@ -6,8 +6,11 @@ does not change. One twin whose step ends in a value that is not finite keeps it
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -69,6 +72,9 @@ class Fleet:
     all_used: np.ndarray = field(repr=False)
     silent: np.ndarray = field(repr=False)
     kernel: Kernel = field(repr=False)
+    method: Method
+    substeps: int
+    backend: Backend = field(repr=False)
 
     def start(self, t: float, params: np.ndarray | None = None, *, count: int | None = None) -> FleetBelief:
         """First beliefs of `count` twins (default: all slots) at time t; `params` is (k,) or (k, count)."""
@@ -150,6 +156,36 @@ class Fleet:
         end = self._step(now, pieces[-1], until, belief, x, P, v, values, use, refused, out)
         return FleetBelief(end[0], belief.active, end[1], end[2], end[3], belief.params, *end[4:])
 
+    def run(
+        self, belief: FleetBelief, times: np.ndarray, values: np.ndarray, inputs: np.ndarray | None = None
+    ) -> FleetBelief:
+        """`update` at each of `times` (T,), in one kernel: beliefs stay in registers from one reading to the next.
+
+        `values` (T, ny, N), NaN where nothing came; `inputs` (T, m, N) or, one for all twins, (T, m). The belief after
+        the last reading equals that of T updates bit for bit. Intervals longer than `dt_max`, and discrete twins, go
+        one by one. Compiles once for each T.
+        """
+        times = np.asarray(times, np.float64)
+        m, whole = len(self.space.u), len(times) > 0 and self.space.system.period is None
+        if inputs is None:
+            inputs = np.full((len(times), m), np.nan)
+        starts = np.append(belief.t.min(where=belief.active, initial=np.inf), times[:-1]) if whole else times
+        if not whole or not (times - starts <= self.dt_max).all():
+            for t, y, v in zip(times, values, inputs, strict=True):
+                belief = self.update(belief, t, y, np.broadcast_to(v.reshape(m, -1), (m, self.capacity)))
+            return belief
+        first = np.full(self.capacity, times[0])
+        steps = np.append(first[0], times)
+        if not (np.diff(steps) >= 0).all() or not (first - belief.t >= 0).all():
+            back = np.diff(steps).min() < 0
+            self._refuse_past(belief, first, np.where(back, -1.0, first - belief.t))
+        kernel = self.backend.fleet(run_program(self.method, self.space, self.substeps, inputs.ndim == 2))
+        end = kernel(
+            belief.t, belief.active, belief.mean, belief.cov, belief.inputs, belief.refused, belief.params, times,
+            values, inputs, self.Q, self.R, self.gate, self.reopen,
+        )  # fmt: skip
+        return FleetBelief(end[0], belief.active, end[1], end[2], end[3], belief.params, *end[4:])
+
     def _step(self, t, dt, until, belief, x, P, v, y, use, refused, out):
         args = (
             t, dt, until, belief.active, x, P, belief.inputs, v, y, use, refused, belief.params, self.Q, self.R,
@@ -208,7 +244,8 @@ def build_fleet(
         space = flatten(twin) if isinstance(twin, Twin) else twin
     space = augment(space, tuple(track))
     low, high = space.bounds("x")
-    kernel = (backend or default()).fleet(fleet_program(method or Ekf(), space.system, substeps, low, high))
+    backend, method = backend or default(), method or Ekf()
+    kernel = backend.fleet(fleet_program(method, space.system, substeps, low, high))
     ny = len(space.y)
     return Fleet(
         space=space,
@@ -221,6 +258,9 @@ def build_fleet(
         all_used=np.ones((ny, int(capacity))),
         silent=np.full((ny, int(capacity)), np.nan),
         kernel=kernel,
+        method=method,
+        substeps=substeps,
+        backend=backend,
     )
 
 
@@ -230,9 +270,39 @@ def fleet_program(method: Method, system: System, substeps: int, low: np.ndarray
     (t, dt, until, active, x, P, u, v, y, use, refused, p, Q, R, gate, reopen) ->
     (t, x, P, v, y_hat, nu, S_diag, used, refused, nis)
     """
+    tick = _tick(method, system, substeps, low, high)
+    key = (system, method, substeps, low.tobytes(), high.tobytes())
+    return Program(f"fleet {type(method).__name__.lower()}", key, tick, (*[True] * 12, *[False] * 4))
+
+
+def run_program(method: Method, space: StateSpace, substeps: int, shared: bool) -> Program:
+    """The tick over a whole record; `shared`: inputs are the same for all twins.
+
+    (t, active, x, P, u, refused, p, times, values, inputs, Q, R, gate, reopen) -> as one tick
+    """
+    low, high = space.bounds("x")
+    system, ny = space.system, len(space.y)
+    tick = _tick(method, system, substeps, low, high)
+
+    def fn(t, active, x, P, u, refused, p, times, values, inputs, Q, R, gate, reopen):
+        def turn(now, row):
+            t, x, P, u, *_, refused, _ = now
+            until, y, v = row
+            return tick(t, until - t, until, active, x, P, u, v, y, jnp.ones(ny), refused, p, Q, R, gate, reopen), None
+
+        none = jnp.full(ny, jnp.nan)
+        start = (t, x, P, u, none, none, none, jnp.zeros(ny), refused, jnp.zeros(()))
+        return jax.lax.scan(turn, start, (times, values, inputs))[0]
+
+    key = (system, method, substeps, low.tobytes(), high.tobytes(), shared)
+    flags = (*[True] * 7, False, True, not shared, *[False] * 4)
+    return Program(f"run {type(method).__name__.lower()}", key, fn, flags)
+
+
+def _tick(method: Method, system: System, substeps: int, low: np.ndarray, high: np.ndarray) -> Callable[..., Any]:
     step = method.step(system, substeps, low, high)
 
-    def fn(t, dt, until, active, x, P, u, v, y, use, refused, p, Q, R, gate, reopen):
+    def tick(t, dt, until, active, x, P, u, v, y, use, refused, p, Q, R, gate, reopen):
         dt = jnp.where(active, dt, 0.0)
         v = jnp.where(jnp.isnan(v), u, v)
         y = jnp.where(active, y, jnp.nan)
@@ -247,8 +317,7 @@ def fleet_program(method: Method, system: System, substeps: int, low: np.ndarray
         S = jnp.where(missing, jnp.nan, S)
         return jnp.where(active, until, t), x, P, v, y_hat, nu, S, used, refused, nis
 
-    key = (system, method, substeps, low.tobytes(), high.tobytes())
-    return Program(f"fleet {type(method).__name__.lower()}", key, fn, (*[True] * 12, *[False] * 4))
+    return tick
 
 
 def _rooms(belief: FleetBelief) -> tuple[np.ndarray, ...]:
