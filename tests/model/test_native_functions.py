@@ -177,6 +177,8 @@ def oracle(name: str, *args: float) -> tuple[float, float]:
                 value = mpmath.loggamma(x)
             case "pow":
                 return exact_power(*args)
+            case "erfc" if args[0] > 100.0:
+                value = mpmath.mpf(0)  # below 1e-4344; mpmath's own test overflows for huge arguments
             case _:
                 value = getattr(mpmath, name)(x, *rest)
     except (ValueError, ZeroDivisionError):
