@@ -76,7 +76,9 @@ class Compiled:
 
 def traced(program: Program, inputs: tuple[Spec, ...]) -> Any:
     """The closed jaxpr of a program for one twin's arrays."""
-    return jax.make_jaxpr(program.fn)(*(jax.ShapeDtypeStruct(s, np.dtype(d).newbyteorder("=")) for s, d in inputs))
+    kinds = (jax.dtypes.canonicalize_dtype(np.dtype(d).newbyteorder("=")) for _, d in inputs)  # without x64: narrow
+    shapes = (shape for shape, _ in inputs)
+    return jax.make_jaxpr(program.fn)(*map(jax.ShapeDtypeStruct, shapes, kinds))
 
 
 def compile_program(
