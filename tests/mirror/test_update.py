@@ -9,6 +9,7 @@ import pytest
 
 from pollux import PolluxError, Readings, build_mirror
 from pollux.core.signals import Health
+from pollux.model.native import Lowered, Native, NoCache
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +167,13 @@ def test_tracked_parameter_is_found(tank):
     sd = math.sqrt(b.cov[2, 2])
     assert abs(b.mean[2] - 0.012) < 3 * sd
     assert sd < 0.0003
+
+
+def test_ticks_compile_one_native_kernel(tank):
+    mirror = build_mirror(tank, backend=Native(fallback=None, cache=NoCache()))
+    belief = mirror.start(0.0)
+    for k, values in enumerate(([1.0, 293.0], [np.nan, 293.1], [np.nan, np.nan], [1.01, 400.0]), 1):
+        readings = Readings(mirror.name, 7.0 * k, f"r{k}", "", np.array(values), np.full(2, np.nan))
+        belief = mirror.update(belief, readings, excluded=frozenset({"level"} if k == 2 else ()))
+    assert isinstance(mirror.kernel, Lowered)
+    assert len(mirror.kernel.reports) == 1
