@@ -51,7 +51,7 @@ SITE = "site"
 ORDER = Order("c1", 1, 10.0, 20.0, SITE, "P1", 2.5)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
