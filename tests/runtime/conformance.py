@@ -443,6 +443,8 @@ class EdgeNode:
     bd_seq: int = 0
     births: int = 0
     commands: list[Any] = field(default_factory=list)
+    whole: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """No data goes out between the births of the node and of its device."""
 
     async def start(self) -> None:
         self.link = MqttLink()
@@ -470,18 +472,20 @@ class EdgeNode:
                         await self.data(metric.value, name=metric.name)
 
     async def birth(self) -> None:
-        self.seq, self.births = -1, self.births + 1
-        await self.say("NBIRTH/edge", Metric("bdSeq", datatype=8, value=self.bd_seq), t=TIME)
         level = Metric("Level", 1, datatype=DataType.DOUBLE, null=True)
-        await self.say("DBIRTH/edge/tank", level, Metric("Name", 2, datatype=DataType.STRING, value="T1"), t=TIME)
+        async with self.whole:
+            self.seq, self.births = -1, self.births + 1
+            await self.say("NBIRTH/edge", Metric("bdSeq", datatype=8, value=self.bd_seq), t=TIME)
+            await self.say("DBIRTH/edge/tank", level, Metric("Name", 2, datatype=DataType.STRING, value="T1"), t=TIME)
 
     async def data(self, value: Any, *, alias: int | None = 1, name: str | None = None, kind=DataType.DOUBLE) -> None:
         t = TIME + value if isinstance(value, int) else TIME
         pad = Metric(None, 2, datatype=DataType.STRING, value="x" * 900)
         alias = None if name else alias
-        await self.say(
-            "DDATA/edge/tank", Metric(name, alias, timestamp=round(1000 * t), datatype=kind, value=value), pad
-        )
+        async with self.whole:
+            await self.say(
+                "DDATA/edge/tank", Metric(name, alias, timestamp=round(1000 * t), datatype=kind, value=value), pad
+            )
 
     async def say(self, place: str, *metrics: Metric, t: float | None = None) -> None:
         self.seq = (self.seq + 1) % 256
