@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pollux.core.time import Clock
-from pollux.runtime.connect.base import ConnectorError, ConnectorState, Counters, Order, Sink, Unread
-from pollux.runtime.connect.line import Line
+from pollux.runtime.connect.base import ConnectorError, ConnectorState, Order, Sink, Unread
+from pollux.runtime.connect.line import Line, OnLine
 from pollux.runtime.connect.records import RecordFormat, read_record
 from pollux.runtime.connect.wire import Message
 
@@ -17,7 +17,7 @@ BATCH = 2000
 """Messages of one commit when nothing is waited for."""
 
 
-class ReplayConnector:
+class ReplayConnector(OnLine):
     """Replays files one after the other. It only reads: a twin that is fed by it runs in shadow mode."""
 
     def __init__(
@@ -37,16 +37,6 @@ class ReplayConnector:
         self._line = Line(name, "the record")
         self._clock, self._form, self._after = clock, form or RecordFormat(), after
         self._begin: tuple[float, float] | None = None
-
-    @property
-    def state(self) -> ConnectorState:
-        """Where it stands now."""
-        return self._line.state
-
-    @property
-    def counters(self) -> Counters:
-        """What it did since its start."""
-        return self._line.counters
 
     async def run(self, sink: Sink) -> None:
         """Replay to the end. Raises `InputError` where a whole file is wrong; single rows go to the quarantine."""

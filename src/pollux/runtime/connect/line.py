@@ -72,3 +72,24 @@ class Line:
                 self.problem = str(error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
+
+
+class OnLine:
+    """What a connector shows of its line; a connector that holds one derives from it and sets `_line`."""
+
+    _line: Line
+
+    @property
+    def state(self) -> ConnectorState:
+        """Where it stands now."""
+        return self._line.state
+
+    @property
+    def counters(self) -> Counters:
+        """What it did since its start."""
+        return self._line.counters
+
+    @property
+    def problem(self) -> str:
+        """Why the last connection was lost, or why nothing is acknowledged."""
+        return self._line.problem

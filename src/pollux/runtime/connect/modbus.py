@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pollux.core.errors import MessageError
 from pollux.core.time import Clock
 from pollux.runtime.connect import modbus_codec as wire
-from pollux.runtime.connect.base import Ack, ConnectorError, ConnectorState, Counters, Order, Sink, Unread
-from pollux.runtime.connect.line import Line
+from pollux.runtime.connect.base import Ack, ConnectorError, ConnectorState, Order, Sink, Unread
+from pollux.runtime.connect.line import Line, OnLine
 from pollux.runtime.connect.modbus_codec import Area, Block, ModbusError, ModbusRefusal, Point
 from pollux.runtime.connect.wire import Message, refuse
 
@@ -91,7 +91,7 @@ class ModbusLink:
                 raise
 
 
-class ModbusConnector:
+class ModbusConnector(OnLine):
     """One device (or one unit behind a gateway), for one site."""
 
     def __init__(self, name: str, device: Device, site: str, clock: Clock):
@@ -101,21 +101,6 @@ class ModbusConnector:
         self._blocks = wire.blocks(device.points.values())
         self._link: ModbusLink | None = None
         self._sink: Sink | None = None
-
-    @property
-    def state(self) -> ConnectorState:
-        """Where it stands now."""
-        return self._line.state
-
-    @property
-    def counters(self) -> Counters:
-        """What it did since its start."""
-        return self._line.counters
-
-    @property
-    def problem(self) -> str:
-        """Why the last connection was lost, or why nothing is polled."""
-        return self._line.problem
 
     async def run(self, sink: Sink) -> None:
         """Poll until cancelled; after a lost connection try again, waiting longer each time."""

@@ -12,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 from pollux.core.errors import MessageError, WiringError
 from pollux.runtime.clock import token
-from pollux.runtime.connect.base import ConnectorError, ConnectorState, Counters, Order, Sink, Unread
-from pollux.runtime.connect.line import Line
+from pollux.runtime.connect.base import ConnectorError, Order, Sink, Unread
+from pollux.runtime.connect.line import Line, OnLine
 from pollux.runtime.connect.mqtt_link import ROOM, MqttLink, MqttLost
 from pollux.runtime.connect.mqtt_packets import ProtocolError, Publication, Version, Will
 from pollux.runtime.connect.orders import fault_packet, order_packet, parse_ack
@@ -43,7 +43,7 @@ class Broker:
     """Bytes that may wait in memory."""
 
 
-class MqttConnector:
+class MqttConnector(OnLine):
     """One broker, the topics of some sites."""
 
     def __init__(
@@ -61,21 +61,6 @@ class MqttConnector:
         self._client_id, self._persistent = client_id or own, persistent  # two clients of one id push each other out
         self._line = Line(name, f"the broker at {broker.host}:{broker.port}")
         self._link: MqttLink | None = None
-
-    @property
-    def state(self) -> ConnectorState:
-        """Where it stands now."""
-        return self._line.state
-
-    @property
-    def counters(self) -> Counters:
-        """What it did since its start."""
-        return self._line.counters
-
-    @property
-    def problem(self) -> str:
-        """Why the last connection was lost, or why nothing is acknowledged."""
-        return self._line.problem
 
     @property
     def waiting(self) -> int:

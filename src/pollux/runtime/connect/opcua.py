@@ -21,8 +21,8 @@ from typing import Any
 from pollux.core.errors import MessageError, WiringError
 from pollux.core.extras import need
 from pollux.core.time import Clock
-from pollux.runtime.connect.base import Ack, ConnectorError, ConnectorState, Counters, Order, Sink, Unread
-from pollux.runtime.connect.line import Line
+from pollux.runtime.connect.base import Ack, ConnectorError, Order, Sink, Unread
+from pollux.runtime.connect.line import Line, OnLine
 from pollux.runtime.connect.opcua_certificate import application_uri
 from pollux.runtime.connect.wire import Message, refuse
 
@@ -64,7 +64,7 @@ class OpcUaServer:
     """Seconds between two checks that the server is there; an answer that takes longer means that it is not."""
 
 
-class OpcUaConnector:
+class OpcUaConnector(OnLine):
     """One server, one site."""
 
     def __init__(self, name: str, server: OpcUaServer, site: str, clock: Clock):
@@ -78,21 +78,6 @@ class OpcUaConnector:
         self._sink: Sink | None = None
         for node in (*server.nodes.values(), *server.actuators.values()):
             self._node_id(node)
-
-    @property
-    def state(self) -> ConnectorState:
-        """Where it stands now."""
-        return self._line.state
-
-    @property
-    def counters(self) -> Counters:
-        """What it did since its start."""
-        return self._line.counters
-
-    @property
-    def problem(self) -> str:
-        """Why the last connection was lost, or why nothing is acknowledged."""
-        return self._line.problem
 
     async def run(self, sink: Sink) -> None:
         """Deliver until cancelled; after a lost connection try again, waiting longer each time."""

@@ -14,8 +14,8 @@ from contextlib import suppress
 from pollux.core.errors import MessageError, WiringError
 from pollux.core.time import Clock
 from pollux.runtime.clock import token
-from pollux.runtime.connect.base import Ack, ConnectorError, ConnectorState, Counters, Order, Sink, Unread
-from pollux.runtime.connect.line import Line
+from pollux.runtime.connect.base import Ack, ConnectorError, Order, Sink, Unread
+from pollux.runtime.connect.line import Line, OnLine
 from pollux.runtime.connect.mqtt import BATCH, Broker, open_link
 from pollux.runtime.connect.mqtt_link import MqttLink, MqttLost
 from pollux.runtime.connect.mqtt_packets import Publication
@@ -29,7 +29,7 @@ PATIENCE = 5.0
 """Seconds between two requests to the same node to be born again."""
 
 
-class SparkplugConnector:
+class SparkplugConnector(OnLine):
     """One group of edge nodes on one broker, for one site."""
 
     def __init__(
@@ -57,21 +57,6 @@ class SparkplugConnector:
         self._sessions = {edge: Session(edge) for edge in self._edges}
         self._asked: dict[str, float] = {}
         self._orders: dict[Address, Order] = {}
-
-    @property
-    def state(self) -> ConnectorState:
-        """Where it stands now."""
-        return self._line.state
-
-    @property
-    def counters(self) -> Counters:
-        """What it did since its start."""
-        return self._line.counters
-
-    @property
-    def problem(self) -> str:
-        """Why the last connection was lost, or why nothing is acknowledged."""
-        return self._line.problem
 
     @property
     def waiting(self) -> int:
