@@ -4,21 +4,19 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from scipy.special import ndtri
 
 from pollux.core.errors import MissingExtraError
 from pollux.core.twin import Twin
 from pollux.mirror.ekf import Ekf
-from pollux.mirror.method import Carrying, Method, carrier
+from pollux.mirror.method import Carrying, Method
+from pollux.mirror.prepare import prepare
 from pollux.mirror.quality import Consistency, SensorQuality, consistency, sensor_quality
-from pollux.mirror.scan import compiled, steps
-from pollux.mirror.update import GATE, REOPEN, positive_noise, threshold
-from pollux.model import pieces
-from pollux.model.augment import augment
-from pollux.model.record import Record, as_record
-from pollux.model.statespace import Channel, StateSpace, flatten
+from pollux.mirror.scan import compiled
+from pollux.mirror.update import GATE, REOPEN
+from pollux.model.record import Record
+from pollux.model.statespace import Channel, StateSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,23 +136,14 @@ def assimilate(
     `record` is anything that `pollux.Record` understands (a data frame, columns by name); a missing value is NaN. The
     other arguments are those of `build_mirror`; `x0`, `P0`, `params`, `Q`, `R` replace what the definition declares.
     """
-    space = augment(flatten(twin) if isinstance(twin, Twin) else twin, tuple(track))
-    data = as_record(space, record, times=times)
-    longest = pieces.fastest(space) if dt_max is None else float(dt_max)
-    walk = steps(data, space.system, longest)
-    low, high = space.bounds("x")
     method = method or Ekf()
-    first = carrier(method).start(space.x0 if x0 is None else x0, np.diag(space.P0) if P0 is None else P0)
-    kernel = compiled(space.system, method, substeps, tuple(low), tuple(high), walk.pieces)
-    x, P, y_hat, nu, S, used, nis, logdet = (
-        np.asarray(a)
-        for a in kernel(
-            walk.t, walk.dt, walk.u, walk.v, walk.y, first,
-            jnp.asarray(space.p0 if params is None else params, jnp.float64),
-            space.Q if Q is None else Q, positive_noise(space) if R is None else R,
-            threshold(gate), math.inf if reopen is None else float(reopen),
-        )
+    made = prepare(
+        twin, record, method, track=track, substeps=substeps, dt_max=dt_max, gate=gate, reopen=reopen, times=times,
+        x0=x0, P0=P0, params=params, Q=Q, R=R,
     )  # fmt: skip
+    space, system = made.space, made.space.system
+    found = compiled(system, method, *made.key)(*made.args)
+    x, P, y_hat, nu, S, used, nis, logdet = (np.asarray(a) for a in found)
     loglik = -0.5 * (nis + logdet + used.sum(axis=1) * math.log(2 * math.pi))
     S = np.where(np.isnan(nu), np.nan, S)
-    return Track(space.system.name, data, space.x, space.y, x, P, y_hat, nu, np.sqrt(S), used, nis, loglik)
+    return Track(system.name, made.record, space.x, space.y, x, P, y_hat, nu, np.sqrt(S), used, nis, loglik)

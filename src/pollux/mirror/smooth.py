@@ -1,10 +1,8 @@
 """`smooth`: the states of a whole record, each given all readings before and after it."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from pollux.core.errors import InputError
@@ -15,15 +13,13 @@ from pollux.mirror.ensemble_smoother import ensemble_backward
 from pollux.mirror.etkf import Etkf
 from pollux.mirror.iterated_ekf import IteratedEkf
 from pollux.mirror.letkf import Letkf
-from pollux.mirror.method import carrier
+from pollux.mirror.prepare import prepare
 from pollux.mirror.rts import backward
-from pollux.mirror.scan import compiled, steps
+from pollux.mirror.scan import compiled
 from pollux.mirror.square_root_ekf import SquareRootEkf
-from pollux.mirror.update import GATE, REOPEN, positive_noise, threshold
-from pollux.model import pieces
-from pollux.model.augment import augment
-from pollux.model.record import Record, as_record
-from pollux.model.statespace import Channel, StateSpace, flatten
+from pollux.mirror.update import GATE, REOPEN
+from pollux.model.record import Record
+from pollux.model.statespace import Channel, StateSpace
 
 Smoothable = Ekf | SquareRootEkf | IteratedEkf | Etkf | Enkf | Letkf
 
@@ -78,21 +74,14 @@ def smooth(
             f"`smooth` linearises or regresses: it takes Ekf, SquareRootEkf, IteratedEkf, Etkf, Enkf or Letkf, "
             f"received {method!r}"
         )
-    space = augment(flatten(twin) if isinstance(twin, Twin) else twin, tuple(track))
-    data = as_record(space, record, times=times)
-    walk = steps(data, space.system, pieces.fastest(space) if dt_max is None else float(dt_max))
-    low, high = (tuple(b) for b in space.bounds("x"))
-    first = carrier(method).start(space.x0 if x0 is None else x0, np.diag(space.P0) if P0 is None else P0)
-    p = jnp.asarray(space.p0 if params is None else params, jnp.float64)
-    Q = space.Q if Q is None else Q
-    key = (substeps, low, high, walk.pieces)
-    args = (
-        walk.t, walk.dt, walk.u, walk.v, walk.y, first, p, Q, positive_noise(space) if R is None else R,
-        threshold(gate), math.inf if reopen is None else float(reopen),
+    made = prepare(
+        twin, record, method, track=track, substeps=substeps, dt_max=dt_max, gate=gate, reopen=reopen, times=times,
+        x0=x0, P0=P0, params=params, Q=Q, R=R,
     )  # fmt: skip
+    system, walk = made.space.system, made.walk
     if isinstance(method, Ekf | SquareRootEkf | IteratedEkf):
-        before, P, *_ = compiled(space.system, method, *key)(*args)
-        x, P = backward(space.system, *key)(walk.t, walk.dt, walk.u, before, P, p, Q)
+        before, P, *_ = compiled(system, method, *made.key)(*made.args)
+        x, P = backward(system, *made.key)(walk.t, walk.dt, walk.u, before, P, made.params, made.Q)
     else:
-        x, P, (before, *_) = ensemble_backward(space.system, method, *key)(*args)
-    return Smoothed(space.system.name, data, space.x, np.asarray(x), np.asarray(P), np.asarray(before))
+        x, P, (before, *_) = ensemble_backward(system, method, *made.key)(*made.args)
+    return Smoothed(system.name, made.record, made.space.x, np.asarray(x), np.asarray(P), np.asarray(before))
