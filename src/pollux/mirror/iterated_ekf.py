@@ -22,8 +22,9 @@ import jax.numpy as jnp
 
 from pollux.core.errors import InputError
 from pollux.mirror.method import StepFn
-from pollux.model.gaussian import flow_jacobian, gated, observe_jacobian
-from pollux.model.squareroot import covariance, factor, propagate, update
+from pollux.mirror.square_root_ekf import prior_root
+from pollux.model.gaussian import observe_jacobian
+from pollux.model.squareroot import covariance, update
 from pollux.model.statespace import System
 
 
@@ -39,17 +40,10 @@ class IteratedEkf:
 
     def step(self, system: System, substeps: int, low: Any, high: Any) -> StepFn:
         """One twin's step; see `pollux.mirror.method`."""
-        discrete = system.period is not None
+        prior = prior_root(system, substeps, low, high)
 
         def step(t, dt, x, P, u, v, y, use, gate, p, Q, R):
-            x, Phi = flow_jacobian(system, substeps, t, dt, x, u, p)
-            x = jnp.clip(x, low, high)
-            L = propagate(factor(P), Phi, Q, dt, discrete)
-            y_hat, H = observe_jacobian(system, t + dt, x, v, p)
-            nu = y - y_hat
-            G = H @ L
-            S_diag = jnp.sum(G * G, axis=1) + R
-            used = gated(nu, S_diag, use, gate)
+            x, L, y_hat, nu, G, S_diag, used = prior(t, dt, x, P, u, v, y, use, gate, p, Q, R)
             first, post, nis, logdet = update(jnp.zeros_like(x), jnp.eye(len(x)), G, None, nu, R, used)
             seen = used > 0
 
