@@ -18,8 +18,6 @@ import jax.numpy as jnp
 
 from pollux.mirror.ensemble import (
     Members,
-    begin,
-    check_members,
     draws,
     evidence,
     forecasting,
@@ -28,26 +26,19 @@ from pollux.mirror.ensemble import (
     predicted,
     rebuilt,
 )
-from pollux.mirror.inflation import Inflation, first, inflated
+from pollux.mirror.inflation import Drawn, Inflation, inflated
 from pollux.mirror.method import CarryFn
 from pollux.model.random import Stream
 from pollux.model.statespace import System
 
 
 @dataclass(frozen=True)
-class Enkf:
+class Enkf(Drawn):
     """Stochastic ensemble Kalman filter of `members` members; arguments as in `Etkf`."""
 
     members: int
     inflation: Inflation = 1.0
     seed: int = field(default=0, compare=False)
-
-    def __post_init__(self):
-        check_members(self.members, self.seed)
-
-    def start(self, x0: Any, P0: Any) -> Members:
-        """Members drawn from N(x0, P0)."""
-        return begin(self.members, self.seed, first(self.inflation), x0, P0)
 
     def carry(self, system: System, substeps: int, low: Any, high: Any) -> CarryFn:
         """One twin's step; see `pollux.mirror.method`."""

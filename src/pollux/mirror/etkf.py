@@ -23,8 +23,6 @@ from jax import Array
 from pollux.mirror.ensemble import (
     Members,
     any_root,
-    begin,
-    check_members,
     draws,
     evidence,
     forecasting,
@@ -32,14 +30,14 @@ from pollux.mirror.ensemble import (
     rebuilt,
     symmetric_root,
 )
-from pollux.mirror.inflation import Inflation, first, inflated
+from pollux.mirror.inflation import Drawn, Inflation, inflated
 from pollux.mirror.method import CarryFn
 from pollux.model.random import Stream
 from pollux.model.statespace import System
 
 
 @dataclass(frozen=True)
-class Etkf:
+class Etkf(Drawn):
     """Ensemble transform Kalman filter of `members` members; deterministic but for the rotation.
 
     `inflation` multiplies the anomalies after an update: a factor, or `AdaptiveInflation()`. `seed` counts for nothing
@@ -50,13 +48,6 @@ class Etkf:
     inflation: Inflation = 1.0
     rotate: bool = True
     seed: int = field(default=0, compare=False)
-
-    def __post_init__(self):
-        check_members(self.members, self.seed)
-
-    def start(self, x0: Any, P0: Any) -> Members:
-        """Members drawn from N(x0, P0)."""
-        return begin(self.members, self.seed, first(self.inflation), x0, P0)
 
     def carry(self, system: System, substeps: int, low: Any, high: Any) -> CarryFn:
         """One twin's step; see `pollux.mirror.method`."""

@@ -23,8 +23,6 @@ import numpy as np
 from pollux.core.errors import InputError
 from pollux.mirror.ensemble import (
     Members,
-    begin,
-    check_members,
     evidence,
     forecasting,
     helmert,
@@ -33,13 +31,13 @@ from pollux.mirror.ensemble import (
     unbounded,
 )
 from pollux.mirror.etkf import rotation
-from pollux.mirror.inflation import Inflation, first, inflated
+from pollux.mirror.inflation import Drawn, Inflation, inflated
 from pollux.mirror.method import CarryFn
 from pollux.model.statespace import System
 
 
 @dataclass(frozen=True)
-class Ienkf:
+class Ienkf(Drawn):
     """Iterated ensemble Kalman filter of `members` members and `iterations` turns; other arguments as in `Etkf`."""
 
     members: int
@@ -49,13 +47,9 @@ class Ienkf:
     seed: int = field(default=0, compare=False)
 
     def __post_init__(self):
-        check_members(self.members, self.seed)
+        super().__post_init__()
         if self.iterations < 1:
             raise InputError(f"`Ienkf` needs at least one iteration, received {self.iterations!r}")
-
-    def start(self, x0: Any, P0: Any) -> Members:
-        """Members drawn from N(x0, P0)."""
-        return begin(self.members, self.seed, first(self.inflation), x0, P0)
 
     def carry(self, system: System, substeps: int, low: Any, high: Any) -> CarryFn:
         """One twin's step; see `pollux.mirror.method`."""

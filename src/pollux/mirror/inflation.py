@@ -13,12 +13,13 @@ Rev. 139, eqs. 10 to 14.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
 
 from pollux.core.errors import InputError
-from pollux.mirror.ensemble import Predicted
+from pollux.mirror.ensemble import Members, Predicted, begin, check_members
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,18 @@ def inflated(inflation: Inflation, factor: Array, f: Predicted) -> tuple[Array, 
         learnt = jnp.clip(jnp.sqrt(jnp.maximum(new, 0.0)), inflation.low, inflation.high)
         factor = jnp.where(some & (tau > 0), learnt, factor)
     return jnp.where(some, factor, 1.0), factor
+
+
+class Drawn:
+    """What the ensemble filters share, which derive from it: how their members are checked and drawn."""
+
+    members: int
+    inflation: Inflation
+    seed: int
+
+    def __post_init__(self):
+        check_members(self.members, self.seed)
+
+    def start(self, x0: Any, P0: Any) -> Members:
+        """Members drawn from N(x0, P0)."""
+        return begin(self.members, self.seed, first(self.inflation), x0, P0)

@@ -22,15 +22,13 @@ from jax import Array
 from pollux.core.errors import InputError
 from pollux.mirror.ensemble import (
     Members,
-    begin,
-    check_members,
     evidence,
     forecasting,
     predicted,
     rebuilt,
 )
 from pollux.mirror.etkf import rotation
-from pollux.mirror.inflation import Inflation, first, inflated
+from pollux.mirror.inflation import Drawn, Inflation, inflated
 from pollux.mirror.localise import Localisation
 from pollux.mirror.method import CarryFn
 from pollux.model.statespace import System
@@ -38,7 +36,7 @@ from pollux.model.symroot import inverse_root, spd_inverse
 
 
 @dataclass(frozen=True)
-class Letkf:
+class Letkf(Drawn):
     """Local ensemble transform Kalman filter; `local` is made by `localisation(places of states, of sensors, radius)`.
 
     Other arguments as in `Etkf`. For many states and few members.
@@ -49,13 +47,6 @@ class Letkf:
     inflation: Inflation = 1.0
     rotate: bool = True
     seed: int = field(default=0, compare=False)
-
-    def __post_init__(self):
-        check_members(self.members, self.seed)
-
-    def start(self, x0: Any, P0: Any) -> Members:
-        """Members drawn from N(x0, P0)."""
-        return begin(self.members, self.seed, first(self.inflation), x0, P0)
 
     def carry(self, system: System, substeps: int, low: Any, high: Any) -> CarryFn:
         """One twin's step; see `pollux.mirror.method`. Raises `InputError` when `local` is of another size."""
