@@ -6,6 +6,7 @@ A reading that was not yet durable when Pollux died is sent again by the broker,
 
 import os
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
@@ -43,7 +44,63 @@ class Broker:
     """Bytes that may wait in memory."""
 
 
-class MqttConnector(OnLine):
+class OnBroker(OnLine, ABC):
+    """What connectors over MQTT share: one link to a broker, packets read in batches and acknowledged after the commit.
+
+    A connector says which filters it subscribes to and how it reads packets, and may act at the two turns of a link.
+    """
+
+    broker: Broker
+    _client_id: str
+    _persistent: bool
+    _link: MqttLink | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Packets that wait in memory."""
+        return self._link.waiting if self._link is not None else 0
+
+    async def run(self, sink: Sink) -> None:
+        """Deliver until cancelled; after a lost connection try again, waiting longer each time."""
+        await self._line.keep(lambda: self._connected(sink), (MqttLost, TimeoutError))
+
+    async def _connected(self, sink: Sink) -> None:
+        link = MqttLink(version=self.broker.version, keepalive=self.broker.keepalive, room=self.broker.room)
+        try:
+            await open_link(link, self.broker, self._client_id, clean=not self._persistent)
+            for filters in self._filters():
+                link.subscribe(filters)
+            self._opened(link)
+            while True:
+                packets = await link.take(BATCH)
+                if self._link is None and link.subscribed:
+                    self._link = link
+                    self._line.up()
+                    self._heard()
+                messages, unread = await self._read(packets, sink)
+                if messages or unread:
+                    await self._line.deliver(sink, messages, unread)
+                link.acknowledge(p.mid for p in packets if p.qos)
+        finally:
+            self._link = None
+            await link.close()
+
+    @abstractmethod
+    def _filters(self) -> list[list[str]]:
+        """Filters of each subscription."""
+
+    @abstractmethod
+    async def _read(self, packets: Sequence[Publication], sink: Sink) -> tuple[list[Message], list[Unread]]:
+        """What packets say."""
+
+    def _opened(self, link: MqttLink) -> None:  # noqa: B027
+        """The broker has answered; it may or may not have kept the session."""
+
+    def _heard(self) -> None:  # noqa: B027
+        """Everything is subscribed to."""
+
+
+class MqttConnector(OnBroker):
     """One broker, the topics of some sites."""
 
     def __init__(
@@ -60,16 +117,6 @@ class MqttConnector(OnLine):
         own = "-".join(("pollux", name, *self.sites)) if persistent else f"pollux-{name}-{token(6)}"
         self._client_id, self._persistent = client_id or own, persistent  # two clients of one id push each other out
         self._line = Line(name, f"the broker at {broker.host}:{broker.port}")
-        self._link: MqttLink | None = None
-
-    @property
-    def waiting(self) -> int:
-        """Packets that wait in memory."""
-        return self._link.waiting if self._link is not None else 0
-
-    async def run(self, sink: Sink) -> None:
-        """Deliver until cancelled; after a lost connection try again, waiting longer each time."""
-        await self._line.keep(lambda: self._connected(sink), (MqttLost,))
 
     async def send(self, order: Order) -> None:
         """Publish an order (QoS 1) and wait until the broker has it."""
@@ -79,24 +126,8 @@ class MqttConnector(OnLine):
         """Publish a fault for a demo plant."""
         await self._publish(*fault_packet(site, kind, where, size, duration, self.prefix))
 
-    async def _connected(self, sink: Sink) -> None:
-        link = MqttLink(version=self.broker.version, keepalive=self.broker.keepalive, room=self.broker.room)
-        try:
-            await open_link(link, self.broker, self._client_id, clean=not self._persistent)
-            for site in self.sites:
-                link.subscribe([f"{self.prefix}/{site}", f"{self.prefix}/{site}/+"])
-            while True:
-                packets = await link.take(BATCH)
-                if self._link is None and link.subscribed:
-                    self._link = link
-                    self._line.up()
-                messages, unread = await self._read(packets, sink)
-                if messages or unread:
-                    await self._line.deliver(sink, messages, unread)
-                link.acknowledge(p.mid for p in packets if p.qos)
-        finally:
-            self._link = None
-            await link.close()
+    def _filters(self) -> list[list[str]]:
+        return [[f"{self.prefix}/{site}", f"{self.prefix}/{site}/+"] for site in self.sites]
 
     async def _read(self, packets: Sequence[Publication], sink: Sink) -> tuple[list[Message], list[Unread]]:
         messages: list[Message] = []

@@ -15,8 +15,8 @@ from pollux.core.errors import MessageError, WiringError
 from pollux.core.time import Clock
 from pollux.runtime.clock import token
 from pollux.runtime.connect.base import Ack, ConnectorError, Order, Sink, Unread
-from pollux.runtime.connect.line import Line, OnLine
-from pollux.runtime.connect.mqtt import BATCH, Broker, open_link
+from pollux.runtime.connect.line import Line
+from pollux.runtime.connect.mqtt import Broker, OnBroker
 from pollux.runtime.connect.mqtt_link import MqttLink, MqttLost
 from pollux.runtime.connect.mqtt_packets import Publication
 from pollux.runtime.connect.sparkplug_payload import DataType, Metric, Payload, decode, encode
@@ -29,7 +29,7 @@ PATIENCE = 5.0
 """Seconds between two requests to the same node to be born again."""
 
 
-class SparkplugConnector(OnLine):
+class SparkplugConnector(OnBroker):
     """One group of edge nodes on one broker, for one site."""
 
     def __init__(
@@ -53,19 +53,9 @@ class SparkplugConnector(OnLine):
         self._client_id, self._persistent = client_id or own, persistent
         self._clock = clock
         self._line = Line(name, f"the broker at {broker.host}:{broker.port}")
-        self._link: MqttLink | None = None
         self._sessions = {edge: Session(edge) for edge in self._edges}
         self._asked: dict[str, float] = {}
         self._orders: dict[Address, Order] = {}
-
-    @property
-    def waiting(self) -> int:
-        """Packets that wait in memory."""
-        return self._link.waiting if self._link is not None else 0
-
-    async def run(self, sink: Sink) -> None:
-        """Deliver until cancelled; after a lost connection try again, waiting longer each time."""
-        await self._line.keep(lambda: self._connected(sink), (MqttLost, TimeoutError))
 
     async def send(self, order: Order) -> None:
         """Publish a command. Raises `ConnectorError`."""
@@ -93,29 +83,18 @@ class SparkplugConnector(OnLine):
         """Refuses."""
         raise ConnectorError(f"An edge node takes no faults: {kind!r} cannot be sent to {site!r}.")
 
-    async def _connected(self, sink: Sink) -> None:
-        link = MqttLink(version=self.broker.version, keepalive=self.broker.keepalive, room=self.broker.room)
-        try:
-            await open_link(link, self.broker, self._client_id, clean=not self._persistent)
-            for edge in self._edges:
-                link.subscribe([f"{NAMESPACE}/{self.group}/+/{edge}", f"{NAMESPACE}/{self.group}/+/{edge}/+"])
-            if not link.session:  # something may have been missed, a birth too
-                self._sessions = {edge: Session(edge) for edge in self._edges}
-            self._asked = {}
-            while True:
-                packets = await link.take(BATCH)
-                if self._link is None and link.subscribed:
-                    self._link = link
-                    self._line.up()
-                    for edge in self._edges:  # whoever was born before we came says what it has
-                        self._ask(edge)
-                messages, unread = await self._read(packets, sink)
-                if messages or unread:
-                    await self._line.deliver(sink, messages, unread)
-                link.acknowledge(p.mid for p in packets if p.qos)
-        finally:
-            self._link = None
-            await link.close()
+    def _filters(self) -> list[list[str]]:
+        places = [f"{NAMESPACE}/{self.group}/+/{edge}" for edge in self._edges]
+        return [[place, f"{place}/+"] for place in places]
+
+    def _opened(self, link: MqttLink) -> None:
+        if not link.session:  # something may have been missed, a birth too
+            self._sessions = {edge: Session(edge) for edge in self._edges}
+        self._asked = {}
+
+    def _heard(self) -> None:
+        for edge in self._edges:  # whoever was born before we came says what it has
+            self._ask(edge)
 
     async def _read(self, packets: Sequence[Publication], sink: Sink) -> tuple[list[Message], list[Unread]]:
         messages: list[Message] = []
