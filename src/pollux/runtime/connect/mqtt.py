@@ -93,10 +93,10 @@ class OnBroker(OnLine, ABC):
     async def _read(self, packets: Sequence[Publication], sink: Sink) -> tuple[list[Message], list[Unread]]:
         """What packets say."""
 
-    def _opened(self, link: MqttLink) -> None:  # noqa: B027
+    def _opened(self, link: MqttLink) -> None:
         """The broker has answered; it may or may not have kept the session."""
 
-    def _heard(self) -> None:  # noqa: B027
+    def _heard(self) -> None:
         """Everything is subscribed to."""
 
 
