@@ -23,14 +23,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from pollux.core.twin import Twin
-from pollux.mirror.scan import cut, steps
+from pollux.mirror.prepare import lay
+from pollux.mirror.scan import cut
 from pollux.mirror.update import positive_noise
-from pollux.model import pieces
-from pollux.model.augment import augment
-from pollux.model.record import Record, as_record
+from pollux.model.record import Record
 from pollux.model.rk4 import transition
 from pollux.model.squareroot import factor
-from pollux.model.statespace import Channel, StateSpace, System, flatten
+from pollux.model.statespace import Channel, StateSpace, System
 
 ROUNDING = 1e-13
 """Share of the cost by which it may rise in a step: at the bottom, its differences are rounding."""
@@ -82,12 +81,10 @@ def variational(
     Other arguments as in `assimilate`; `Q=np.zeros(n)` makes the model a strong constraint. Strong constraints over a
     window that is long against the time in which errors grow have many minima: start near, or shorten it.
     """
-    space = augment(flatten(twin) if isinstance(twin, Twin) else twin, tuple(track))
-    data = as_record(space, record, times=times)
-    walk = steps(data, space.system, pieces.fastest(space) if dt_max is None else float(dt_max))
-    low, high = (tuple(b) for b in space.bounds("x"))
+    laid = lay(twin, record, track=track, dt_max=dt_max, times=times)
+    space, walk = laid.space, laid.walk
     Q = np.asarray(space.Q if Q is None else Q, np.float64)
-    turn, cost, covariance = _solver(space.system, substeps, low, high, walk.pieces, bool(np.any(Q > 0)))
+    turn, cost, covariance = _solver(space.system, substeps, laid.low, laid.high, walk.pieces, bool(np.any(Q > 0)))
     x0 = np.asarray(space.x0 if x0 is None else x0, np.float64)
     L = factor(jnp.asarray(np.diag(space.P0) if P0 is None else P0, jnp.float64))
     p = jnp.asarray(space.p0 if params is None else params, jnp.float64)
@@ -106,7 +103,7 @@ def variational(
             break
         c = c + size * d
     x, first, last = (np.asarray(a) for a in covariance(c, *args))
-    return Analysis(space.system.name, data, space.x, x, first, last, float(value), slope, count, done)
+    return Analysis(space.system.name, laid.record, space.x, x, first, last, float(value), slope, count, done)
 
 
 def _kicks(system: System) -> int:
