@@ -10,7 +10,7 @@ from scipy.special import ndtri
 from pollux.core.errors import MissingExtraError
 from pollux.core.twin import Twin
 from pollux.mirror.ekf import Ekf
-from pollux.mirror.method import Carrying, Method
+from pollux.mirror.method import Carrying, Method, OfTwin
 from pollux.mirror.prepare import prepare
 from pollux.mirror.quality import Consistency, SensorQuality, consistency, sensor_quality
 from pollux.mirror.scan import compiled
@@ -119,7 +119,7 @@ def assimilate(
     record: Any,
     *,
     track: tuple[str, ...] = (),
-    method: Method | Carrying | None = None,
+    method: Method | Carrying | OfTwin | None = None,
     substeps: int = 4,
     dt_max: float | None = None,
     gate: float = GATE,
@@ -136,13 +136,12 @@ def assimilate(
     `record` is anything that `pollux.Record` understands (a data frame, columns by name); a missing value is NaN. The
     other arguments are those of `build_mirror`; `x0`, `P0`, `params`, `Q`, `R` replace what the definition declares.
     """
-    method = method or Ekf()
     made = prepare(
-        twin, record, method, track=track, substeps=substeps, dt_max=dt_max, gate=gate, reopen=reopen, times=times,
-        x0=x0, P0=P0, params=params, Q=Q, R=R,
+        twin, record, method or Ekf(), track=track, substeps=substeps, dt_max=dt_max, gate=gate, reopen=reopen,
+        times=times, x0=x0, P0=P0, params=params, Q=Q, R=R,
     )  # fmt: skip
     space, system = made.space, made.space.system
-    found = compiled(system, method, *made.key)(*made.args)
+    found = compiled(system, made.method, *made.key)(*made.args)
     x, P, y_hat, nu, S, used, nis, logdet = (np.asarray(a) for a in found)
     loglik = -0.5 * (nis + logdet + used.sum(axis=1) * math.log(2 * math.pi))
     S = np.where(np.isnan(nu), np.nan, S)

@@ -66,6 +66,15 @@ class Carrying(Protocol):
         ...
 
 
+@runtime_checkable
+class OfTwin(Protocol):
+    """A filter whose state depends on a twin's sizes or names: a small frozen value, `Mhe(20)`."""
+
+    def of(self, space: StateSpace) -> Carrying:
+        """The filter of this twin; tracked parameters are the last states of `space`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Gaussian:
     """A Gaussian method as a carrying one."""
@@ -85,6 +94,11 @@ class Gaussian:
             return out[:2], out
 
         return carry
+
+
+def of_twin(method: Method | Carrying | OfTwin, space: StateSpace) -> Method | Carrying:
+    """The method as that of one twin."""
+    return method.of(space) if isinstance(method, OfTwin) else method
 
 
 def carrier(method: Method | Carrying) -> Carrying:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pollux.core.twin import Twin
-from pollux.mirror.method import Carrying, Method, carrier
+from pollux.mirror.method import Carrying, Method, OfTwin, carrier, of_twin
 from pollux.mirror.scan import Steps, steps
 from pollux.mirror.update import positive_noise, threshold
 from pollux.model import pieces
@@ -44,6 +44,7 @@ class Prepared:
     space: StateSpace
     record: Record
     walk: Steps
+    method: Method | Carrying
     key: tuple[Any, ...]
     args: tuple[Any, ...]
     params: Any
@@ -53,7 +54,7 @@ class Prepared:
 def prepare(
     twin: Twin | StateSpace,
     record: Any,
-    method: Method | Carrying,
+    method: Method | Carrying | OfTwin,
     *,
     track: tuple[str, ...],
     substeps: int,
@@ -70,6 +71,7 @@ def prepare(
     """Arguments as in `assimilate`; what is None is as declared."""
     laid = lay(twin, record, track=track, dt_max=dt_max, times=times)
     space, walk = laid.space, laid.walk
+    method = of_twin(method, space)
     first = carrier(method).start(space.x0 if x0 is None else x0, np.diag(space.P0) if P0 is None else P0)
     p = jnp.asarray(space.p0 if params is None else params, jnp.float64)
     Q = space.Q if Q is None else Q
@@ -77,4 +79,4 @@ def prepare(
         walk.t, walk.dt, walk.u, walk.v, walk.y, first, p, Q, positive_noise(space) if R is None else R,
         threshold(gate), math.inf if reopen is None else float(reopen),
     )  # fmt: skip
-    return Prepared(space, laid.record, walk, (substeps, laid.low, laid.high, walk.pieces), args, p, Q)
+    return Prepared(space, laid.record, walk, method, (substeps, laid.low, laid.high, walk.pieces), args, p, Q)

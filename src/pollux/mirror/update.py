@@ -14,7 +14,7 @@ from pollux.core.errors import InputError
 from pollux.core.signals import Belief, Health, Readings
 from pollux.core.twin import Twin
 from pollux.mirror.ekf import Ekf
-from pollux.mirror.method import Carrying, Method, carried_program, program, remember
+from pollux.mirror.method import Carrying, Method, OfTwin, carried_program, of_twin, program, remember
 from pollux.model import pieces
 from pollux.model.augment import augment
 from pollux.model.backend import Backend, Kernel, Xla, default
@@ -162,7 +162,7 @@ def build_mirror(
     twin: Twin | Kernels | StateSpace,
     *,
     track: tuple[str, ...] = (),
-    method: Method | Carrying | None = None,
+    method: Method | Carrying | OfTwin | None = None,
     substeps: int = 4,
     dt_max: float | None = None,
     gate: float = GATE,
@@ -187,7 +187,7 @@ def build_mirror(
     else:
         space = flatten(twin) if isinstance(twin, Twin) else twin
     space = augment(space, tuple(track))
-    method = method or Ekf()
+    method = of_twin(method or Ekf(), space)
     low, high = space.bounds("x")
     if isinstance(method, Carrying):
         backend = backend or Xla()
