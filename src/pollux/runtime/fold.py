@@ -65,6 +65,8 @@ class Fold:
         self.aligned = align.start(binding)
         self.seq = 0
         """Every row of the journal before this one is folded in."""
+        self.began = 0
+        """Where the replay began: the row after its snapshot."""
         self._tracks: list[tuple[float, np.ndarray, np.ndarray]] = []
         self._since = 0
 
@@ -110,12 +112,13 @@ class Fold:
         snapshot = Snapshot(self.name, self.seq, live.belief.t, self.base.model_hash, data)
         await self._writer.do(lambda store: store.save_snapshot(snapshot))
 
-    def replay(self, store: base.Store, tags: TagTable) -> int:
+    def replay(self, store: base.Source, tags: TagTable) -> int:
         """Come to where the journal ends: the newest snapshot, then the rows and events after it. Returns the steps.
 
         Runs in a worker thread before the lane is live; nothing is journalled, sent or shown.
         """
         newest = self._restore(store)
+        self.began = self.seq
         waiting: dict[str, list[base.Event]] = {}
         for row in store.events_from(self.name, 0, newest):
             newest = max(newest, row.id)
@@ -152,7 +155,7 @@ class Fold:
         for row in waiting.pop(live.state.belief.id, ()):
             live.apply(recorded(row))
 
-    def _restore(self, store: base.Store) -> int:
+    def _restore(self, store: base.Source) -> int:
         snapshot = store.load_snapshot(self.name, self.base.model_hash)
         if snapshot is None:
             return 0

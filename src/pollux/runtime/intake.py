@@ -16,7 +16,7 @@ from pollux.runtime.border import Border, Row
 from pollux.runtime.connect.base import Ack, Receipt, Unread
 from pollux.runtime.connect.wire import Message
 from pollux.runtime.quarantine import Quarantine
-from pollux.runtime.store.base import Rows, Store
+from pollux.runtime.store.base import Rows, Source
 from pollux.runtime.store.writer import StoreWriter
 
 
@@ -33,7 +33,7 @@ class Delivery:
 class TagTable:
     """Tag ids of the store <-> (twin, port). The clock of a twin has the port number `len(ports)`."""
 
-    def __init__(self, store: Store, bindings: Sequence[Binding]):
+    def __init__(self, store: Source, bindings: Sequence[Binding]):
         self.ids: dict[str, np.ndarray] = {b.twin: store.tag_ids(b.twin, (*b.tags, CLOCK)) for b in bindings}
         self.ports: dict[int, tuple[str, int]] = {
             int(key): (twin, port) for twin, ids in self.ids.items() for port, key in enumerate(ids)
@@ -110,7 +110,7 @@ class Intake:
             self._on_rows(delivery)
 
 
-def replay(store: Store, tags: TagTable, start: Mapping[str, int]) -> Iterator[Delivery]:
+def replay(store: Source, tags: TagTable, start: Mapping[str, int]) -> Iterator[Delivery]:
     """The journal again, for each twin from the row after its snapshot: `start` is twin -> sequence number.
 
     The rows come block by block; a delivery never holds rows of a twin before its start.

@@ -28,9 +28,16 @@ class StoreJournal:
         belief, seq = self._place()
 
         def write(store: base.Store) -> int:
-            last = 0
+            last, received = 0, self._writer.now()
             for e in events:
-                data = {"id": e.id, "by": e.by, "derived": e.derived, "belief": belief, "data": e.data}
+                data = {
+                    "id": e.id,
+                    "by": e.by,
+                    "derived": e.derived,
+                    "belief": belief,
+                    "received": received,
+                    "data": e.data,
+                }
                 last = store.add_event(e.t, e.twin, e.kind, data, e.id, seq)
             return last
 

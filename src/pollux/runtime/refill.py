@@ -4,10 +4,10 @@ import numpy as np
 
 from pollux.runtime.binding import Binding
 from pollux.runtime.live import LiveTwin
-from pollux.runtime.store.base import Store
+from pollux.runtime.store.base import Source
 
 
-def refill(live: LiveTwin, binding: Binding, store: Store, span: float) -> int:
+def refill(live: LiveTwin, binding: Binding, store: Source, span: float) -> int:
     """Put the last `span` seconds of estimates and measurements into the ring of `live`. Returns the rows.
 
     What was predicted of each reading, and whether it was fused, is not stored and stays unknown. Rows that the ring

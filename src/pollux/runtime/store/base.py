@@ -92,23 +92,11 @@ class Track:
         return len(self.t)
 
 
-class Store(Protocol):
-    """A durable store with one writer. Writing methods belong inside `transaction()`; reading ones are thread-safe.
-
-    Every method raises `StoreError`; its subclasses `CorruptionError` when a checksum does not match and
-    `FencedError` when another writer has taken over.
-    """
-
-    def transaction(self) -> AbstractContextManager[None]:
-        """All or nothing; durable (on the disk, not in a cache) when the block is left."""
-        ...
+class Source(Protocol):
+    """What a replay reads; a `Store`, or a view of one as it was earlier. Thread-safe; raises as a `Store` does."""
 
     def tag_ids(self, twin: str, names: Sequence[str]) -> UInt32[np.ndarray, " n"]:
-        """Ids of the tags of a twin, registered where they are new."""
-        ...
-
-    def append(self, rows: Rows, received: float) -> int:
-        """Add rows to the journal; the sequence number of the first."""
+        """Ids of the tags of a twin; a store registers those that are new."""
         ...
 
     def blocks(self, start: int = 0) -> Iterator[Block]:
@@ -124,6 +112,34 @@ class Store(Protocol):
         """(t, value) of one channel for start <= t <= end, sorted by time, each instant once (the first to come)."""
         ...
 
+    def track(self, twin: str, start: float, end: float) -> Track:
+        """Estimates for start <= t <= end, sorted by time, each instant once (the newest computed)."""
+        ...
+
+    def load_snapshot(self, twin: str, model: str) -> Snapshot | None:
+        """The newest intact snapshot that this model computed; a damaged one is passed over."""
+        ...
+
+    def events_from(self, twin: str, seq: int, after: int = 0) -> list[Event]:
+        """All events of a twin with id > `after` and place >= `seq`, in the order in which they happened."""
+        ...
+
+
+class Store(Source, Protocol):
+    """A durable store with one writer. Writing methods belong inside `transaction()`; reading ones are thread-safe.
+
+    Every method raises `StoreError`; its subclasses `CorruptionError` when a checksum does not match and
+    `FencedError` when another writer has taken over.
+    """
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All or nothing; durable (on the disk, not in a cache) when the block is left."""
+        ...
+
+    def append(self, rows: Rows, received: float) -> int:
+        """Add rows to the journal; the sequence number of the first."""
+        ...
+
     def last_time(self, twin: str, tag: str) -> float | None:
         """Event time of the newest row of one channel, None when there is none."""
         ...
@@ -132,16 +148,8 @@ class Store(Protocol):
         """Keep estimates."""
         ...
 
-    def track(self, twin: str, start: float, end: float) -> Track:
-        """Estimates for start <= t <= end, sorted by time, each instant once (the newest computed)."""
-        ...
-
     def save_snapshot(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot; older ones than the last two of the twin are dropped."""
-        ...
-
-    def load_snapshot(self, twin: str, model: str) -> Snapshot | None:
-        """The newest intact snapshot that this model computed; a damaged one is passed over."""
+        """Keep a snapshot, and of the older ones of the twin fewer and fewer."""
         ...
 
     def add_event(
@@ -154,10 +162,6 @@ class Store(Protocol):
         self, twin: str | None = None, kinds: Sequence[str] = (), after: int = 0, limit: int = 1000
     ) -> list[Event]:
         """The newest `limit` events with id > `after`, oldest first."""
-        ...
-
-    def events_from(self, twin: str, seq: int, after: int = 0) -> list[Event]:
-        """All events of a twin with id > `after` and place >= `seq`, in the order in which they happened."""
         ...
 
     def refuse(self, refused: Sequence[Refused], counts: Mapping[str, int] | None = None) -> None:

@@ -52,6 +52,10 @@ class StoreWriter:
         self._thread = threading.Thread(target=self._run, name="pollux-store", daemon=True)
         self._thread.start()
 
+    def now(self) -> float:
+        """The wall time that what is written now is said to be received at."""
+        return self._clock.now()
+
     async def append(self, rows: Rows) -> int:
         """Durable when it returns: the sequence number of the first row. Raises `StoreError`."""
         return await self._submit(rows, None)
@@ -121,7 +125,7 @@ class StoreWriter:
 
     def _transact(self, jobs: list[_Job], blocks: list[tuple[int, Rows]]) -> list[Any]:
         results: list[Any] = [None] * len(jobs)
-        received = self._clock.now()
+        received = self.now()
         with self.store.transaction():
             at = 0
             while at < len(jobs):
