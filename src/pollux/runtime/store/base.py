@@ -7,12 +7,15 @@ The journal is the truth: readings in the order in which they were accepted, num
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from jaxtyping import Float, UInt32
 
 from pollux.core.errors import StoreError
+
+if TYPE_CHECKING:
+    from pollux.runtime.store.reading import Reading
 
 
 class UnavailableError(StoreError):
@@ -172,8 +175,13 @@ class Store(Source, Protocol):
         """The newest refused messages, and how many there were by reason."""
         ...
 
-    def maintain(self) -> None:
-        """Housekeeping between two transactions, where it is due."""
+    def reading(self) -> "AbstractContextManager[Reading]":
+        """All that is durable, over a connection of its own."""
+        ...
+
+    def maintain(self) -> bool:
+        """A step of housekeeping between two transactions, some tens of milliseconds, where it is due; whether there
+        is more to do."""
         ...
 
     def close(self) -> None:

@@ -10,6 +10,9 @@ from pollux.runtime.store.sql import Connection, fetch
 
 COLUMNS = "id, t, twin, kind, ref, data, seq, seal"
 
+END = 2**63 - 1
+"""Beyond every row."""
+
 
 def add(connection: Connection, t: float, twin: str, kind: str, ref: str, data: Mapping[str, Any], seq: int) -> int:
     """Write one inside the caller's transaction; its id."""
@@ -37,13 +40,19 @@ def read(connection: Connection, twin: str | None, kinds: Sequence[str], after: 
     return [_verified(row) for row in reversed(rows)]
 
 
-def read_from(connection: Connection, twin: str, seq: int, after: int) -> list[Event]:
-    """All events of a twin with id > `after` and place >= `seq`, in the order in which they happened."""
+def read_from(connection: Connection, twin: str, seq: int, after: int, to: int = END) -> list[Event]:
+    """All events of a twin with id > `after` and `seq` <= place <= `to`, in the order in which they happened."""
     rows = fetch(
         connection,
-        f"SELECT {COLUMNS} FROM event WHERE twin = ? AND seq >= ? AND id > ? ORDER BY seq, id",
-        (twin, seq, after),
+        f"SELECT {COLUMNS} FROM event WHERE twin = ? AND seq >= ? AND seq <= ? AND id > ? ORDER BY seq, id",
+        (twin, seq, to, after),
     )
+    return [_verified(row) for row in rows]
+
+
+def page(connection: Connection, after: int, limit: int) -> list[Event]:
+    """The next `limit` events of all twins with id > `after`, in the order in which they were written."""
+    rows = fetch(connection, f"SELECT {COLUMNS} FROM event WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
     return [_verified(row) for row in rows]
 
 

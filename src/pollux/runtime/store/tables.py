@@ -11,9 +11,11 @@ import numpy as np
 from pollux.core.errors import StoreError
 from pollux.runtime.store import events, meta, refusals, snapshots
 from pollux.runtime.store.base import Block, Event, Refused, Rows, Snapshot, Track
-from pollux.runtime.store.chunks import ChannelReader, Compactor
+from pollux.runtime.store.channel import ChannelReader
+from pollux.runtime.store.compact import Compactor
 from pollux.runtime.store.fence import Epoch
 from pollux.runtime.store.journal import Journal, read_blocks
+from pollux.runtime.store.reading import Reading
 from pollux.runtime.store.seal import check_seal, seal
 from pollux.runtime.store.sql import Connection
 from pollux.runtime.store.tracks import TrackWriter, read_track
@@ -34,7 +36,7 @@ class TableStore(ABC, Generic[C]):
         self._epoch = Epoch(place)
         self._lock = threading.Lock()
         self._tags: dict[tuple[str, str], int] = {}
-        self._appended: list[Rows] = []
+        self._appended: list[tuple[int, Rows]] = []
 
     def _load(self) -> None:
         """Read what the writing end keeps in memory, and take the next epoch."""
@@ -43,7 +45,7 @@ class TableStore(ABC, Generic[C]):
         self._compactor = Compactor(self._writer)
         self._tracks = TrackWriter(self._writer)
         self._tags = _read_tags(self._writer)
-        self._channels = ChannelReader(self._reader)
+        self._channels = ChannelReader(self._reader, self._compactor.tail)
 
     @abstractmethod
     def _guarded(self) -> AbstractContextManager[None]:
@@ -94,8 +96,8 @@ class TableStore(ABC, Generic[C]):
                 while len(self._tags) > tags:
                     self._tags.popitem()
                 raise
-            for rows in appended:
-                self._compactor.add(rows)
+            for first, rows in appended:
+                self._compactor.tail.add(first, rows)
 
     @property
     def next_seq(self) -> int:
@@ -116,15 +118,20 @@ class TableStore(ABC, Generic[C]):
     def append(self, rows: Rows, received: float) -> int:
         """Add rows to the journal; the sequence number of the first."""
         first = self._journal.append(rows, float(received))
-        self._appended.append(rows)
+        self._appended.append((first, rows))
         return first
 
-    def maintain(self) -> None:
-        """Compact the tail when it is due; call it outside a transaction, between commits."""
+    def maintain(self) -> bool:
+        """A step of compaction where one is due; call it outside a transaction, between commits. Whether more is."""
         if self._compactor.due:
             with self.transaction():
-                self._compactor.compact()
-            self._compactor.clear()
+                self._compactor.step()
+            self._compactor.done()
+            while self._compactor.behind:
+                with self.transaction():
+                    self._compactor.step()
+                self._compactor.done()
+        return self._compactor.due
 
     def blocks(self, start: int = 0) -> Iterator[Block]:
         """The journal from row `start` on, verified; over a connection of its own."""
@@ -132,6 +139,16 @@ class TableStore(ABC, Generic[C]):
             connection = self._open_reader()
             try:
                 yield from read_blocks(connection, start)
+            finally:
+                self._close_reader(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[Reading]:
+        """All that is durable, over a connection of its own: neither the writer nor the pages wait for who reads."""
+        with self._guarded():
+            connection = self._open_reader()
+            try:
+                yield Reading(connection)
             finally:
                 self._close_reader(connection)
 
