@@ -11,7 +11,7 @@ import numpy as np
 from store_kinds import open_place
 
 from pollux.core.time import ManualClock
-from pollux.runtime.store import chunks
+from pollux.runtime.store import compact
 from pollux.runtime.store.base import Rows, Snapshot, Store, Track
 from pollux.runtime.store.writer import StoreWriter
 
@@ -22,7 +22,7 @@ def batch(b: int, tag: int) -> Rows:
 
 
 async def main(place: str, start: int) -> None:
-    chunks.TAIL_ROWS = 2000  # compaction happens often, so that the kill also falls into it
+    compact.TAIL_ROWS = 2000  # compaction happens often, so that the kill also falls into it
     store = open_place(place)
     tag = int(store.tag_ids("twin", ["x"])[0])
     writer = StoreWriter(store, ManualClock(0.0))

@@ -8,7 +8,7 @@ import pytest
 
 from pollux.core.errors import CorruptionError, FencedError, StoreError
 from pollux.core.time import ManualClock
-from pollux.runtime.store import chunks
+from pollux.runtime.store import chunks, compact
 from pollux.runtime.store.base import Refused, Rows, Snapshot, Track
 from pollux.runtime.store.layout import join
 from pollux.runtime.store.sqlite import SqliteStore
@@ -75,7 +75,7 @@ def test_a_failed_transaction_leaves_nothing(open_store):
 
 def test_history_joins_chunks_and_tail_like_a_plain_search(open_store, monkeypatch):
     """Oracle: NumPy over everything that was appended; late rows, repeated instants, several compactions."""
-    monkeypatch.setattr(chunks, "TAIL_ROWS", 400)
+    monkeypatch.setattr(compact, "TAIL_ROWS", 400)
     monkeypatch.setattr(chunks, "LARGE", 128)
     store = open_store()
     names = [f"c{i}" for i in range(5)]
@@ -108,7 +108,8 @@ def test_history_joins_chunks_and_tail_like_a_plain_search(open_store, monkeypat
 
 
 def test_old_blocks_can_be_dropped_once_they_are_chunks(open_store, monkeypatch):
-    monkeypatch.setattr(chunks, "TAIL_ROWS", 10)
+    monkeypatch.setattr(compact, "TAIL_ROWS", 10)
+    monkeypatch.setattr(compact, "PER_CHANNEL", 10)
     store = open_store()
     ids = store.tag_ids("a", ["x"])
     for k in range(4):

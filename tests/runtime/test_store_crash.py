@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pollux.core.errors import StoreError
-from pollux.runtime.store import chunks
+from pollux.runtime.store import compact
 from pollux.runtime.store.base import Refused, Rows, Snapshot, Track
 from pollux.runtime.store.layout import join
 from pollux.runtime.store.sqlite import SqliteStore
@@ -65,7 +65,7 @@ def healthy(tmp_path_factory):
     store = SqliteStore(path)
     ids = store.tag_ids("a", ["x", "y", "z"])
     rng = np.random.default_rng(0)
-    before, chunks.TAIL_ROWS = chunks.TAIL_ROWS, 500
+    before, compact.TAIL_ROWS = compact.TAIL_ROWS, 500
     for k in range(30):
         with store.transaction():
             n = 60
@@ -77,7 +77,7 @@ def healthy(tmp_path_factory):
             store.add_track("a", Track(np.array([float(k)]), rng.standard_normal((1, 4)), np.ones((1, 4))))
             store.save_snapshot(Snapshot("a", store.next_seq, float(k), "m", rng.bytes(500)))
         store.maintain()
-    chunks.TAIL_ROWS = before
+    compact.TAIL_ROWS = before
     store.close()
     return path.read_bytes()
 

@@ -14,7 +14,7 @@ from store_kinds import new_place, open_place
 
 from pollux.core.errors import CorruptionError, FencedError, StoreError
 from pollux.core.time import ManualClock
-from pollux.runtime.store import chunks
+from pollux.runtime.store import compact
 from pollux.runtime.store.base import Refused, Rows, Snapshot, Track, UnavailableError
 from pollux.runtime.store.layout import join
 from pollux.runtime.store.writer import StoreWriter
@@ -97,7 +97,7 @@ def test_a_server_that_stays_away_is_said_in_bounded_time_and_all_waiting_are_to
 
 def test_kill_9_of_the_server_loses_and_doubles_nothing_that_was_acknowledged(postgres_server, place, monkeypatch):
     """Four tasks append and keep snapshots while the server is killed at random instants and started again."""
-    monkeypatch.setattr(chunks, "TAIL_ROWS", 2000)
+    monkeypatch.setattr(compact, "TAIL_ROWS", 2000)
     acknowledged: dict[int, int] = {}
     failed: list[int] = []
 
@@ -325,7 +325,7 @@ COLUMNS = {
 
 def test_a_changed_value_anywhere_is_detected_and_never_used(postgres_server, place, monkeypatch):
     """Every sealed column of every table is altered in one row, below the store."""
-    monkeypatch.setattr(chunks, "TAIL_ROWS", 100)
+    monkeypatch.setattr(compact, "TAIL_ROWS", 100)
     store = open_place(place)
     ids = store.tag_ids("a", ["x", "y"])
     for k in range(4):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pollux.core.errors import StoreError
-from pollux.runtime.store import chunks, schema
+from pollux.runtime.store import compact, schema
 from pollux.runtime.store.base import Rows, Snapshot
 from pollux.runtime.store.layout import join
 from pollux.runtime.store.sqlite import SqliteStore
@@ -72,7 +72,7 @@ def check(folder, acknowledged):
 
 
 def run(tmp_path, monkeypatch, cuts):
-    monkeypatch.setattr(chunks, "TAIL_ROWS", 300)
+    monkeypatch.setattr(compact, "TAIL_ROWS", 300)
     rng = np.random.default_rng(11)
     total = 0
     for k in range(cuts):

@@ -1,7 +1,10 @@
 """Packed binary form of journal blocks and channel chunks: little-endian structures of arrays, no pickle.
 
-block:  t float64[n] | value float64[n] | tag uint32[n]          20 bytes a reading, any number of tags
-chunk:  t float64[n] | value float64[n]                          16 bytes a reading, one tag, sorted by time
+block:  t float64[n] | value float64[n] | tag uint32[n]
+        in the order of acceptance, 20 bytes a reading
+chunk:  k, m uint32 | tag uint32[k] | rows of it uint32[k] | t float64[m] | value float64[n]
+        sorted by (tag, t). m = n: 16 bytes a reading. Tags that all have the same times keep them once, m = n / k: then
+        8 bytes a reading, as for the ticks of a fleet
 """
 
 import numpy as np
@@ -25,15 +28,83 @@ def unpack_block(data: bytes, n: int) -> Rows:
     )
 
 
-def pack_chunk(t: np.ndarray, value: np.ndarray) -> bytes:
-    """One channel's readings as the bytes of a chunk."""
-    return _bytes(t, "<f8") + _bytes(value, "<f8")
+def pack_chunk(rows: Rows) -> bytes:
+    """Readings, sorted by (tag, t), as the bytes of a chunk."""
+    starts = runs_of(rows.tag)
+    counts = np.diff(np.r_[starts, len(rows)])
+    k, t = len(starts), rows.t
+    m = len(t) // k
+    if (
+        k > 1
+        and np.all(counts == m)
+        and np.array_equal(t.view("i8").reshape(k, m)[1:], t.view("i8").reshape(k, m)[:-1])
+    ):
+        t = t[:m]
+    head = np.array([k, len(t)], "<u4")
+    parts = (head, rows.tag[starts].astype("<u4"), counts.astype("<u4"))
+    return b"".join([p.tobytes() for p in parts] + [_bytes(t, "<f8"), _bytes(rows.value, "<f8")])
 
 
-def unpack_chunk(data: bytes, n: int) -> tuple[np.ndarray, np.ndarray]:
+def unpack_chunk(data: bytes, n: int) -> Rows:
     """The inverse of `pack_chunk`."""
-    _check_length(data, 16 * n)
-    return np.frombuffer(data, "<f8", n, 0), np.frombuffer(data, "<f8", n, 8 * n)
+    tags, counts, t, value = _columns(data, n)
+    return Rows(t if len(t) == n else np.tile(t, len(tags)), np.repeat(tags, counts), value)
+
+
+def find_in_chunk(data: bytes, n: int, tag: int) -> tuple[np.ndarray, np.ndarray]:
+    """(t, value) of one tag, sorted by time; empty where the chunk has none of it."""
+    tags, counts, t, value = _columns(data, n)
+    at = int(tags.searchsorted(np.uint32(tag)))
+    if at == len(tags) or tags[at] != tag:
+        return np.empty(0), np.empty(0)
+    low = int(counts[:at].sum())
+    high = low + int(counts[at])
+    return t[low:high] if len(t) == n else t, value[low:high]
+
+
+def _columns(data: bytes, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(tags, rows of each, times, values): views of a chunk."""
+    k, m = np.frombuffer(data, "<u4", 2).tolist()
+    _check_length(data, 8 + 8 * (k + m + n))
+    at = 8 + 8 * k
+    return (
+        np.frombuffer(data, "<u4", k, 8),
+        np.frombuffer(data, "<u4", k, 8 + 4 * k),
+        np.frombuffer(data, "<f8", m, at),
+        np.frombuffer(data, "<f8", n, at + 8 * m),
+    )
+
+
+def runs_of(*keys: np.ndarray) -> np.ndarray:
+    """Where a new run of equal keys begins; 0 is the first."""
+    changed = np.zeros(len(keys[0]), bool)
+    changed[:1] = True
+    for key in keys:
+        changed[1:] |= key[1:] != key[:-1]
+    return np.flatnonzero(changed)
+
+
+def take(rows: Rows, at: "np.ndarray | slice") -> Rows:
+    """The rows at these places."""
+    return Rows(rows.t[at], rows.tag[at], rows.value[at])
+
+
+def sort_by_tag(rows: Rows) -> Rows:
+    """By tag; rows of one tag stay in their order."""
+    if np.all(rows.tag[1:] >= rows.tag[:-1]):
+        return rows
+    return take(rows, np.argsort(rows.tag, kind="stable"))
+
+
+def sort_by_tag_and_time(rows: Rows) -> Rows:
+    """By (tag, t), each instant of a tag once: of equal times the first to come."""
+    rows = sort_by_tag(rows)
+    same = rows.tag[1:] == rows.tag[:-1]
+    if np.any(same & (rows.t[1:] < rows.t[:-1])):
+        rows = take(rows, np.lexsort((rows.t, rows.tag)))
+        same = rows.tag[1:] == rows.tag[:-1]
+    again = same & (rows.t[1:] == rows.t[:-1])
+    return take(rows, np.r_[True, ~again]) if again.any() else rows
 
 
 def join(parts: "list[Rows]") -> Rows:

@@ -16,7 +16,7 @@ from pollux.runtime.store.base import UnavailableError
 
 log = logging.getLogger("pollux.store")
 
-VERSION = 1
+VERSION = 2
 """Version of these tables."""
 
 UPGRADES: Mapping[int, str] = {}
@@ -30,9 +30,10 @@ CREATE TABLE tag(id bigint PRIMARY KEY, twin text NOT NULL, name text NOT NULL, 
                  UNIQUE(twin, name));
 CREATE TABLE block(first bigint PRIMARY KEY, rows bigint NOT NULL, received float8 NOT NULL, data bytea NOT NULL,
                    previous bytea NOT NULL, seal bytea NOT NULL);
-CREATE TABLE chunk(id bigint PRIMARY KEY, tag bigint NOT NULL, t_min float8 NOT NULL, t_max float8 NOT NULL,
-                   rows bigint NOT NULL, data bytea NOT NULL, seal bytea NOT NULL);
-CREATE INDEX chunk_by_tag ON chunk(tag, t_max, t_min);
+CREATE TABLE chunk(id bigint PRIMARY KEY, level bigint NOT NULL, node bigint NOT NULL, t_min float8 NOT NULL,
+                   t_max float8 NOT NULL, rows bigint NOT NULL, data bytea NOT NULL, seal bytea NOT NULL);
+CREATE INDEX chunk_by_node ON chunk(level, node, t_max, t_min);
+CREATE INDEX chunk_by_age ON chunk(t_max) WHERE level = 0;
 CREATE TABLE track(id bigint PRIMARY KEY, twin text NOT NULL, t_min float8 NOT NULL, t_max float8 NOT NULL,
                    rows bigint NOT NULL, width bigint NOT NULL, data bytea NOT NULL, seal bytea NOT NULL);
 CREATE INDEX track_by_twin ON track(twin, t_max, t_min);

@@ -16,7 +16,7 @@ from pollux.runtime.store.wal import check_wal, wal_frames
 APPLICATION_ID = 0x504C5558
 """`PLUX`: marks the file as a Pollux store."""
 
-VERSION = 1
+VERSION = 2
 """Version of the schema (`user_version`)."""
 
 PAGE_SIZE = 16384
@@ -28,9 +28,10 @@ CREATE TABLE tag(id INTEGER PRIMARY KEY, twin TEXT NOT NULL, name TEXT NOT NULL,
                  UNIQUE(twin, name)) STRICT;
 CREATE TABLE block(first INTEGER PRIMARY KEY, rows INTEGER NOT NULL, received REAL NOT NULL, data BLOB NOT NULL,
                    previous BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
-CREATE TABLE chunk(id INTEGER PRIMARY KEY, tag INTEGER NOT NULL, t_min REAL NOT NULL, t_max REAL NOT NULL,
-                   rows INTEGER NOT NULL, data BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
-CREATE INDEX chunk_by_tag ON chunk(tag, t_max, t_min);
+CREATE TABLE chunk(id INTEGER PRIMARY KEY, level INTEGER NOT NULL, node INTEGER NOT NULL, t_min REAL NOT NULL,
+                   t_max REAL NOT NULL, rows INTEGER NOT NULL, data BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
+CREATE INDEX chunk_by_node ON chunk(level, node, t_max, t_min);
+CREATE INDEX chunk_by_age ON chunk(t_max) WHERE level = 0;
 CREATE TABLE track(id INTEGER PRIMARY KEY, twin TEXT NOT NULL, t_min REAL NOT NULL, t_max REAL NOT NULL,
                    rows INTEGER NOT NULL, width INTEGER NOT NULL, data BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
 CREATE INDEX track_by_twin ON track(twin, t_max, t_min);
@@ -90,7 +91,7 @@ def open_writer(path: Path, vfs: str | None = None) -> apsw.Connection:
         check_version(connection, path)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute(f"PRAGMA wal_autocheckpoint={32 * 2**20 // PAGE_SIZE}")
+    connection.execute(f"PRAGMA wal_autocheckpoint={16 * 2**20 // PAGE_SIZE}")
     connection.execute(f"PRAGMA journal_size_limit={64 * 2**20}")
     if fresh:
         with connection:

@@ -8,7 +8,6 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -84,7 +83,8 @@ class StoreWriter:
             return await job.future
 
     def _run(self) -> None:
-        while (job := self._queue.get()) is not None:
+        more = False
+        while (job := self._next(more)) is not None:
             jobs, n, last = [job], 0 if job.rows is None else len(job.rows), False
             while n < COMMIT_ROWS:
                 try:
@@ -99,7 +99,23 @@ class StoreWriter:
             self._commit(jobs)
             if last:
                 break
+            more = self._maintain()
         self.store.close()
+
+    def _next(self, more: bool) -> _Job | None:
+        """The next job; while there is none, housekeeping."""
+        while more:
+            try:
+                return self._queue.get_nowait()
+            except queue.Empty:
+                more = self._maintain()
+        return self._queue.get()
+
+    def _maintain(self) -> bool:
+        try:
+            return self.store.maintain()
+        except StoreError:  # the journal is complete; after the next commit it tries again
+            return False
 
     def _commit(self, jobs: list[_Job]) -> None:
         """One transaction for all; if one fails, one transaction each, so that only the guilty one fails."""
@@ -120,8 +136,6 @@ class StoreWriter:
                 loop.call_soon_threadsafe(listener, first, rows)
         for job, result in zip(jobs, results, strict=True):
             _settle(job, result=result)
-        with suppress(StoreError):  # the journal is complete; the next commit tries again and says what is wrong
-            self.store.maintain()
 
     def _transact(self, jobs: list[_Job], blocks: list[tuple[int, Rows]]) -> list[Any]:
         results: list[Any] = [None] * len(jobs)

@@ -1,0 +1,165 @@
+"""Turning the tail of the journal into chunks, a range of tags at a time, so that no append waits long.
+
+`compacted` is the row up to which all tags are in chunks. While a tail is being turned, `compacting` is its end and
+`shelved` the first tag whose rows up to there are still in the tail. They move in the transaction that writes the
+chunks: killed at any instant, the next writer goes on where the last transaction ended.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pollux.core.errors import CorruptionError
+from pollux.runtime.store import meta
+from pollux.runtime.store.base import Rows
+from pollux.runtime.store.chunks import LEVELS, WIDE, ChunkWriter, between, read_chunks
+from pollux.runtime.store.journal import read_blocks
+from pollux.runtime.store.layout import join, runs_of, sort_by_tag_and_time, take
+from pollux.runtime.store.shelves import BITS, split
+from pollux.runtime.store.sql import Connection
+from pollux.runtime.store.tail import Tail
+from pollux.runtime.store.thin import thin_rows
+
+TAIL_ROWS, TAIL_BLOCKS = 65_536, 256
+"""A tail is turned into chunks from this many rows or blocks on ..."""
+PER_CHANNEL = 32
+"""... and once each channel in it has this many rows on average, so that a query of one reads few chunks."""
+TAIL_LIMIT = 6_400_000
+"""But not beyond this many rows, 128 MB."""
+STEP_ROWS = 65_536
+"""Rows that one transaction turns, about 20-40 ms; one tag's rows are not cut."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far chunks reach: rows before `compacted`; for tags below `shelved`, rows before `compacting`."""
+
+    compacted: int
+    compacting: int
+    shelved: int
+
+    def floor(self, tag: int) -> int:
+        """The first row that may hold a reading of the tag and is not in chunks."""
+        return self.compacting if tag < self.shelved else self.compacted
+
+
+def read_progress(connection: Connection) -> Progress:
+    """As of this transaction."""
+    return Progress(*(meta.read(connection, key) for key in ("compacted", "compacting", "shelved")))
+
+
+class Compactor:
+    """The writing end: keeps the tail, and turns it step by step."""
+
+    def __init__(self, connection: Connection):
+        self._connection = connection
+        self.tail = Tail()
+        self._at = at = read_progress(connection)
+        end = at.compacted
+        for block in read_blocks(connection, at.compacted):
+            if at.compacting and block.first == at.compacting:
+                self.tail.freeze()
+            self.tail.add(block.first, block.rows)
+            end = block.first + len(block.rows)
+        if at.compacting == end:
+            self.tail.freeze()
+        last = connection.execute("SELECT coalesce(max(first + rows), 0) FROM block").get
+        if last < max(at.compacted, at.compacting):
+            raise CorruptionError(
+                f"The journal holds every row that was compacted: it ends at row {last}, "
+                f"{max(at.compacted, at.compacting)} were. Blocks were lost; restore the store from a copy."
+            )
+        newest = connection.execute("SELECT max(t_max) FROM chunk WHERE level = 0").get
+        self._bound = -np.inf if newest is None else newest
+        self._newest = np.full(1024, self._bound)
+        """For each tag, an upper bound of its times in chunks: later rows cannot repeat one."""
+        self._counts = np.empty(0, np.int64)
+        self._next = at
+
+    @property
+    def due(self) -> bool:
+        """Whether there is a step to do."""
+        tail = self.tail
+        return bool(tail.old) or (
+            (tail.rows >= TAIL_ROWS or tail.blocks >= TAIL_BLOCKS)
+            and (tail.rows >= TAIL_LIMIT or tail.rows >= PER_CHANNEL * tail.channels)
+        )
+
+    @property
+    def behind(self) -> bool:
+        """Whether another tail is full while the last is still being turned: then who appends has to wait."""
+        tail = self.tail
+        return bool(tail.old) and tail.rows >= max(TAIL_ROWS, min(PER_CHANNEL * tail.channels, TAIL_LIMIT))
+
+    def step(self) -> None:
+        """Turn a range of tags, inside the caller's transaction; call `done` after the commit."""
+        if not self.tail.old:
+            self.tail.freeze()
+            self._counts = np.empty(0, np.int64)
+        if not len(self._counts):
+            self._count()
+        old, low = self.tail.old, self._at.shelved
+        end = old[-1].first + len(old[-1].rows)
+        width = self._width(low)
+        high = low + (1 << width)
+        parts = []
+        for run in old:
+            a, b = run.between(low, high - 1)
+            parts.append(take(run.by_tag, slice(a, b)))
+        rows = self._unknown(sort_by_tag_and_time(join(parts)))
+        if len(rows):
+            self._write(rows, low, width)
+        finished = high >= len(self._counts) - 1
+        self._next = Progress(end, 0, 0) if finished else Progress(self._at.compacted, end, high)
+        for key in ("compacted", "compacting", "shelved"):
+            if getattr(self._next, key) != getattr(self._at, key):
+                meta.write(self._connection, key, getattr(self._next, key))
+
+    def done(self) -> None:
+        """The step is committed."""
+        self._at = self._next
+        if not self._at.compacting:
+            self.tail.forget()
+            self._counts = np.empty(0, np.int64)
+
+    def _count(self) -> None:
+        """`_counts[k]`: rows of the old tail with tags below k."""
+        tags = np.concatenate([run.rows.tag for run in self.tail.old])
+        self._counts = np.r_[0, np.cumsum(np.bincount(tags))]
+
+    def _width(self, low: int) -> int:
+        """The widest range from `low` that has at most `STEP_ROWS` rows."""
+        top = len(self._counts) - 1
+        width = BITS if low == 0 else (low & -low).bit_length() - 1
+        while width and self._counts[min(low + (1 << width), top)] - self._counts[min(low, top)] > STEP_ROWS:
+            width -= 1
+        return width
+
+    def _unknown(self, rows: Rows) -> Rows:
+        """Without what chunks hold already: an instant that comes again is not kept twice."""
+        starts = runs_of(rows.tag)
+        tags = rows.tag[starts]
+        if len(tags) and tags[-1] >= len(self._newest):
+            self._newest = np.concatenate([self._newest, np.full(int(tags[-1]) + 1, self._bound)])
+        again = np.zeros(len(rows), bool)
+        late = rows.t <= self._newest[rows.tag]
+        at = np.flatnonzero(late)
+        for mine in np.split(at, runs_of(rows.tag[at])[1:]) if len(at) else ():
+            tag, start, end = int(rows.tag[mine[0]]), float(rows.t[mine[0]]), float(rows.t[mine[-1]])
+            known, _ = between(read_chunks(self._connection, 0, tag, start, end), start, end)
+            again[mine] = np.isin(rows.t[mine], known)
+        if len(tags):
+            ends = np.r_[starts[1:], len(rows)] - 1
+            self._newest[tags] = np.maximum(self._newest[tags], rows.t[ends])
+        return take(rows, ~again) if again.any() else rows
+
+    def _write(self, rows: Rows, low: int, width: int) -> None:
+        writer = ChunkWriter(self._connection)
+        levels = [(0, rows)]
+        for level in LEVELS:
+            levels.append((level, thin_rows(levels[-1][1], level)))
+        for node, a, b in split(rows.tag, low, width, WIDE):
+            first, last = rows.tag[a], rows.tag[b - 1]
+            for level, part in levels:
+                inside = slice(int(part.tag.searchsorted(first)), int(part.tag.searchsorted(last, "right")))
+                writer.write(level, node, take(part, inside))
