@@ -19,6 +19,7 @@ from pollux.core.time import Clock
 from pollux.runtime import build
 from pollux.runtime.actuators import WiredActuators, WiredSite
 from pollux.runtime.align import Outcome
+from pollux.runtime.archive import Archive
 from pollux.runtime.binding import Binding, bind
 from pollux.runtime.connect.base import Ack, Connector, Receipt, Unread
 from pollux.runtime.connect.http import HttpConnector
@@ -28,6 +29,7 @@ from pollux.runtime.intake import Delivery, Intake, TagTable
 from pollux.runtime.lane import Lane
 from pollux.runtime.ledger import AuditFile, StoreJournal
 from pollux.runtime.live import LiveTwin
+from pollux.runtime.recall import Subject
 from pollux.runtime.roster import Roster
 from pollux.runtime.store.make import open_store
 from pollux.runtime.store.writer import StoreWriter
@@ -64,6 +66,7 @@ class Engine:
         self.connectors: dict[str, Connector] = {}
         state.mkdir(parents=True, exist_ok=True)
         self.switch = KillSwitch(state / "STOPPED")
+        self.archive = Archive(clock)
         self._running: dict[str, _Running] = {}
         self.roster = Roster(lambda: [lane.live.card() for lane in self.lanes().values()], clock)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -220,6 +223,7 @@ class Engine:
         fold = Fold(base, binding, lane, writer, self._late)
         await asyncio.to_thread(build.warm, base)
         steps = await asyncio.to_thread(fold.replay, writer.store, tags)
+        await self.archive.open(Subject(base, binding, wiring), writer, fold)
         log.info("twin raised", extra={"data": {"twin": wiring.name, "replayed": steps, "rows": fold.seq}})
         room = asyncio.Event()
         room.set()

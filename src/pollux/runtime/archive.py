@@ -1,0 +1,57 @@
+"""The past of a running project: which twins run is written down at each start, and their past is computed on request.
+
+One question at a time, in a worker thread, over a connection of its own, and no longer than `LIMIT`: a long one
+belongs into a process of its own (`pollux recall --project`).
+"""
+
+import asyncio
+from typing import Any
+
+from pollux.core.errors import InputError
+from pollux.core.time import Clock
+from pollux.runtime.fold import Fold
+from pollux.runtime.identity import raised
+from pollux.runtime.moments import Moment
+from pollux.runtime.recall import Subject, answer, recall
+from pollux.runtime.store.writer import StoreWriter
+
+LIMIT = 60.0
+"""Seconds that one question may take of the running project."""
+
+
+class Archive:
+    """What a server asks about the past."""
+
+    def __init__(self, clock: Clock):
+        self._clock = clock
+        self._subjects: dict[str, tuple[Subject, StoreWriter]] = {}
+        self._turn = asyncio.Lock()
+
+    async def open(self, subject: Subject, writer: StoreWriter, fold: Fold) -> None:
+        """A twin was raised: write down what it is, so that its past can be told from that of another version."""
+        start = raised(subject.base, subject.binding, subject.wiring, fold.seq, fold.began, self._clock.now())
+        await fold.lane.journal.append([start])
+        self._subjects[subject.wiring.name] = subject, writer
+
+    async def recall(self, twin: str, moment: Moment) -> dict[str, Any]:
+        """What a twin knew at a moment. Raises `InputError`, `StoreError`."""
+        if twin not in self._subjects:
+            known = sorted(self._subjects) or "none yet"
+            raise InputError(f"The past of twin {twin[:100]!r} is not kept; it is kept of {known}")
+        if moment.t > self._clock.now() and not moment.event_time:
+            raise InputError("A moment to recall lies in the past; `observe` shows the present, `forecast` the future")
+        async with self._turn:
+            return await asyncio.to_thread(self._recall, *self._subjects[twin], moment)
+
+    def _recall(self, subject: Subject, writer: StoreWriter, moment: Moment) -> dict[str, Any]:
+        end = self._clock.monotonic() + LIMIT
+
+        def alive() -> None:
+            if self._clock.monotonic() > end:
+                raise InputError(
+                    f"Computing this moment again takes longer than {LIMIT:g} s beside the running twins; do it in a "
+                    "process of its own: `pollux recall TWIN --at TIME --project FOLDER`"
+                )
+
+        with writer.store.reading() as reading:
+            return answer(recall(subject, reading, moment, alive))
