@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from pollux.intervene.mpc_options import InteriorPoint as InteriorPoint
     from pollux.intervene.mpc_options import MpcOptions as MpcOptions
     from pollux.intervene.mpc_options import Riccati as Riccati
+    from pollux.mirror.adapt import Learned as Learned
+    from pollux.mirror.adapt import SelfTuning as SelfTuning
+    from pollux.mirror.adapt import learned as learned
     from pollux.mirror.assimilate import Track as Track
     from pollux.mirror.assimilate import assimilate as assimilate
     from pollux.mirror.auxiliary import AuxiliaryParticleFilter as AuxiliaryParticleFilter
@@ -105,6 +108,9 @@ _HOMES = {
     "part": "core.twin",
     "var": "core.twin",
     "Noise": "mirror.tune",
+    "SelfTuning": "mirror.adapt",
+    "Learned": "mirror.adapt",
+    "learned": "mirror.adapt",
     "Track": "mirror.assimilate",
     "assimilate": "mirror.assimilate",
     "build_detector": "intervene.detect",

@@ -22,7 +22,7 @@ from jax import Array
 from pollux.mirror.method import StepFn
 from pollux.model.gaussian import gated
 from pollux.model.rk4 import transition
-from pollux.model.squareroot import covariance, factor, triangular, update
+from pollux.model.squareroot import covariance, deviation, factor, triangular, update
 from pollux.model.statespace import System
 
 
@@ -50,7 +50,7 @@ def sigma_step(kappa: float, system: System, substeps: int, low: Any, high: Any)
         return mean, weight * (up - down).T / 2, bend.T
 
     def step(t, dt, x, P, u, v, y, use, gate, p, Q, R):
-        noise = jnp.diag(jnp.sqrt(dt * Q if discrete else dt / 2 * Q))
+        noise = jnp.diag(deviation(dt * Q if discrete else dt / 2 * Q))
         L = factor(P)
         X = points(x, L if discrete else triangular(jnp.concatenate([L, noise], axis=1)))
         moved = jax.vmap(lambda x: flow(t, dt, x, u, p))(X)

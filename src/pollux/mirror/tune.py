@@ -56,13 +56,19 @@ class Noise:
 
     def __str__(self) -> str:
         """A short report."""
-        lines = [f"log-likelihood {self.loglik_before:.6g} -> {self.loglik:.6g}"]
-        for kind, levels in (("drift", self.drift), ("noise", self.noise)):
-            for name, value in levels.items():
-                error = self.error.get(f"{kind} {name}")
-                rest = "" if error is None else f" ± {100 * error:.0f} %" if error < 1 else " (undetermined)"
-                lines.append(f"  {kind} {name:<16} {value:.4g}{rest}")
-        return "\n".join(lines)
+        first = f"log-likelihood {self.loglik_before:.6g} -> {self.loglik:.6g}"
+        return f"{first}\n{levels_report(self.drift, self.noise, self.error)}"
+
+
+def levels_report(drift: dict[str, float], noise: dict[str, float], error: dict[str, float]) -> str:
+    """One line for each level; `error` is relative, and has no entry where the level was not free."""
+    lines = []
+    for kind, levels in (("drift", drift), ("noise", noise)):
+        for name, value in levels.items():
+            sd = error.get(f"{kind} {name}")
+            rest = "" if sd is None else f" ± {100 * sd:.0f} %" if sd < 1 else " (undetermined)"
+            lines.append(f"  {kind} {name:<16} {value:.4g}{rest}")
+    return "\n".join(lines)
 
 
 def tune(

@@ -17,7 +17,7 @@ from pollux.mirror.ekf import Ekf
 from pollux.mirror.method import Carrying, Method, OfTwin, carried_program, of_twin, program, remember
 from pollux.model import pieces
 from pollux.model.augment import augment
-from pollux.model.backend import Backend, Kernel, Xla, default
+from pollux.model.backend import Backend, Kernel, default
 from pollux.model.compile import Kernels
 from pollux.model.statespace import StateSpace, flatten
 
@@ -175,7 +175,7 @@ def build_mirror(
 
     `track` names the parameters that drift and are estimated with the state; `method` is a filter, `Ekf()` by default.
     One that carries more than mean and covariance (`Etkf(24)`, `ParticleFilter(1000)`, `Imm(...)`) keeps it in the
-    belief's `memory`, and runs on XLA.
+    belief's `memory`; those that draw numbers or decompose matrices run on XLA.
     `gate` is the probability that a good reading is refused (0 switches gates off), `reopen` the number of readings in
     a row that a gate refuses at most (None: no end). `every` is the expected period
     of the sensors in seconds, one for all or by name: a sensor silent for three of them is stale. A gap is crossed
@@ -189,11 +189,10 @@ def build_mirror(
     space = augment(space, tuple(track))
     method = of_twin(method or Ekf(), space)
     low, high = space.bounds("x")
+    backend = backend or default()
     if isinstance(method, Carrying):
-        backend = backend or Xla()
         step = carried_program(method, space, substeps)
     else:
-        backend = backend or default()
         step = program(method, space.system, substeps, low, high)
     return Mirror(
         name=name or space.system.name,

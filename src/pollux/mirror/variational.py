@@ -28,7 +28,7 @@ from pollux.mirror.scan import cut
 from pollux.mirror.update import positive_noise
 from pollux.model.record import Record
 from pollux.model.rk4 import transition
-from pollux.model.squareroot import factor
+from pollux.model.squareroot import deviation, factor
 from pollux.model.statespace import Channel, StateSpace, System
 
 ROUNDING = 1e-13
@@ -131,7 +131,7 @@ def _solver(system: System, substeps: int, low: tuple, high: tuple, n_pieces: in
             if discrete:
                 moved = jnp.where(size > 0, flow(start, size, x, u, p), x)
                 return jnp.clip(moved + jnp.sqrt(size * Q) * w[0], *bounds), None
-            half = _root(size / 2 * Q)
+            half = deviation(size / 2 * Q)
             return jnp.clip(flow(start, size, x + half * w[0], u, p) + half * w[1], *bounds), None
 
         def step(x, row):
@@ -176,8 +176,3 @@ def _solver(system: System, substeps: int, low: tuple, high: tuple, n_pieces: in
         return trajectory(c, *args), at(0), at(-1)
 
     return jax.jit(turn), jax.jit(cost), jax.jit(covariance)
-
-
-def _root(q: Any) -> Any:
-    """sqrt with a derivative of zero at zero."""
-    return jnp.where(q > 0, jnp.sqrt(jnp.where(q > 0, q, 1.0)), 0.0)

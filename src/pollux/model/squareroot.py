@@ -21,6 +21,12 @@ import jax.numpy as jnp
 from jax import Array
 
 
+def deviation(variance: Any) -> Array:
+    """sqrt with a derivative of zero at zero: an interval of length zero, or a noise of none, must not give a NaN."""
+    positive = variance > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, variance, 1.0)), 0.0)
+
+
 def triangular(A: Array) -> Array:
     """The lower triangle L (n, n) with L L' = A A' and a diagonal >= 0, for A (n, m), by modified Gram-Schmidt.
 
@@ -68,8 +74,8 @@ def covariance(L: Array) -> Array:
 def propagate(L: Array, Phi: Array, Q: Array, dt: Any, discrete: bool) -> Array:
     """Factor after a time update; Q (n,) is the diagonal of the noise variance per second (`gaussian.propagate`)."""
     if discrete:
-        return triangular(jnp.concatenate([Phi @ L, jnp.diag(jnp.sqrt(dt * Q))], axis=1))
-    half = jnp.sqrt(dt / 2 * Q)
+        return triangular(jnp.concatenate([Phi @ L, jnp.diag(deviation(dt * Q))], axis=1))
+    half = deviation(dt / 2 * Q)
     return triangular(jnp.concatenate([Phi @ L, Phi * half, jnp.diag(half)], axis=1))
 
 
