@@ -19,7 +19,7 @@ from pollux.runtime.events import Event
 from pollux.runtime.face import FaultKind, face_of
 from pollux.runtime.lane import Lane
 from pollux.runtime.live import LiveTwin
-from pollux.runtime.roster import Roster
+from pollux.runtime.roster import Cards, Roster
 from pollux.runtime.settings import LiveSettings
 
 T0 = 1_700_000_000.0
@@ -152,7 +152,7 @@ class TankHost:
     pushed: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.roster = Roster(lambda: [lane.live.card() for lane in self.lanes().values()], self.clock)
+        self.roster = Roster(lambda: [Cards([lane.live.card() for lane in self.lanes().values()])], self.clock)
 
     def lanes(self) -> dict[str, Lane]:
         return {} if self.lane is None else {self.lane.name: self.lane}

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pollux.core.errors import InputError
 from pollux.core.time import ManualClock
-from pollux.runtime.roster import PACE, SORTS, STATUSES, Roster, View
+from pollux.runtime.roster import PACE, SORTS, STATUSES, Cards, Roster, View
 
 
 def card(k: int, status: str = "good", health: float = 1.0, **others) -> dict:
@@ -61,16 +61,23 @@ def plain(cards: list[dict], view: View) -> list[str]:
 @settings(max_examples=300, deadline=None)
 def test_a_view_is_the_plain_sort_and_filter(cards, sort, status, q):
     view = View(q, status, sort)
-    page = Roster(lambda: cards, ManualClock()).page(view, 0, 5000)
+    page = Roster(lambda: [Cards(cards)], ManualClock()).page(view, 0, 5000)
     assert [c["name"] for c in page["twins"]] == plain(cards, view)
     assert page["matched"] == len(page["twins"])
     assert page["total"] == len(cards) == sum(page["counts"].values())
 
 
+@given(CARDS, st.integers(0, 30))
+@settings(deadline=None)
+def test_several_sheets_are_one_table(cards, at):
+    whole = Roster(lambda: [Cards(cards)], ManualClock()).page(View(), 0, 5000)
+    assert Roster(lambda: [Cards(cards[:at]), Cards(cards[at:])], ManualClock()).page(View(), 0, 5000) == whole
+
+
 @given(CARDS, st.integers(0, 35), st.integers(1, 10))
 @settings(deadline=None)
 def test_pages_are_pieces_of_the_whole(cards, offset, limit):
-    roster = Roster(lambda: cards, ManualClock())
+    roster = Roster(lambda: [Cards(cards)], ManualClock())
     whole = roster.page(View(), 0, 5000)["twins"]
     assert roster.page(View(), offset, limit)["twins"] == whole[offset : offset + limit]
 
@@ -80,7 +87,7 @@ def test_rows_are_made_at_most_once_a_second_however_many_look():
 
     def source():
         made.append(clock.now())
-        return [card(len(made))]
+        return [Cards([card(len(made))])]
 
     roster = Roster(source, clock)
     for _ in range(5):
@@ -97,7 +104,7 @@ def test_rows_that_take_long_are_made_less_often():
     def source():
         made.append(clock.now())
         clock.advance(2.0)
-        return [card(1)]
+        return [Cards([card(1)])]
 
     roster = Roster(source, clock)
     for _ in range(30):
@@ -108,7 +115,7 @@ def test_rows_that_take_long_are_made_less_often():
 
 def test_twins_that_come_and_go_are_found_under_their_own_names():
     clock, cards = ManualClock(), [card(1), card(10)]
-    roster = Roster(lambda: list(cards), clock)
+    roster = Roster(lambda: [Cards(list(cards))], clock)
     assert roster.page(View(sort="title"), 0, 9)["matched"] == 2
     cards.insert(1, card(9))
     clock.advance(PACE)
@@ -119,7 +126,7 @@ def test_twins_that_come_and_go_are_found_under_their_own_names():
 def test_figures_that_half_of_the_twins_share_have_a_column():
     cards = [card(k) for k in range(5000)]
     cards[0]["figures"].append({"label": "Only here", "value": 1.0, "unit": ""})
-    assert Roster(lambda: cards, ManualClock()).page(View(), 0, 1)["figures"] == ["Flow"]
+    assert Roster(lambda: [Cards(cards)], ManualClock()).page(View(), 0, 1)["figures"] == ["Flow"]
 
 
 @pytest.mark.parametrize("wrong", [{"sort": "colour"}, {"sort": "--title"}, {"status": "fine"}])

@@ -18,6 +18,9 @@ WIDEN = 10.0
 HUGE = 1e12
 """Values above this are refused everywhere."""
 
+OPEN = 20_000
+"""Ticks that may be open, waiting for late values; they are kept in memory and fused again when one changes."""
+
 
 class Field(Protocol):
     """What is needed of a twin's sensor or input; `model.statespace.Channel` has it."""
@@ -64,6 +67,23 @@ class Port:
     connector: str
     period: float
     """Seconds between two values."""
+    offset: float = 0.0
+    """Seconds that are added to the times its source sends."""
+
+
+@dataclass(frozen=True)
+class SourceRule:
+    """What is known of one source (the authority of a tag) and its clock; see `watermark`."""
+
+    name: str
+    lag: float
+    """Seconds that its rows may come behind the newest of all."""
+    idle: float
+    """Seconds of the others' event time that it may be silent before nobody waits for it."""
+    period: float
+    """Seconds between two values of its fastest tag."""
+    offset: float = 0.0
+    """Seconds that are added to the times it sends."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +113,10 @@ class Binding:
     n_inputs: int
     ports: tuple[Port, ...]
     actuators: tuple[ActuatorPort, ...]
+    sources: tuple[SourceRule, ...] = ()
+    """Every authority of a port, once."""
+    pulse: int = 1
+    """Ticks without any value are handed on at multiples of this many periods only."""
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -119,6 +143,7 @@ def bind(wiring: TwinWiring, sensors: Sequence[Field], inputs: Sequence[Field]) 
         other = taken.setdefault((port.kind, port.column), port.tag)
         if other != port.tag:
             _fail(wiring, f"tag[{i}]", f"{port.field!r} is fed by {other!r} already", "Remove one of the two.")
+    sources = _sources(wiring, ports)
     return Binding(
         twin=wiring.name,
         site=wiring.site,
@@ -130,6 +155,8 @@ def bind(wiring: TwinWiring, sensors: Sequence[Field], inputs: Sequence[Field]) 
         n_inputs=len(inputs),
         ports=ports,
         actuators=tuple(_actuator(wiring, i, a, fields) for i, a in enumerate(wiring.actuators)),
+        sources=sources,
+        pulse=1 if wiring.pulse is None else max(1, round(wiring.pulse / wiring.period)),
     )
 
 
@@ -155,8 +182,29 @@ def _port(wiring: TwinWiring, i: int, tag: TagWiring, fields: dict[str, _Entry])
     low, high = _widened(field.low, field.high)
     return Port(
         tag.tag, field.name, kind, column, unit, field.unit, scale, shift, low, high, tag.authority, tag.connector,
-        tag.period or wiring.period,
+        tag.period or wiring.period, next((s.offset for s in wiring.sources if s.name == tag.authority), 0.0),
     )  # fmt: skip
+
+
+def _sources(wiring: TwinWiring, ports: tuple[Port, ...]) -> tuple[SourceRule, ...]:
+    given = {source.name: source for source in wiring.sources}
+    rules: list[SourceRule] = []
+    for name in dict.fromkeys(port.authority for port in ports):
+        source = given.get(name)
+        period = min(port.period for port in ports if port.authority == name)
+        lag = wiring.lag if source is None or source.lag is None else source.lag
+        idle = period + max(lag, 3 * wiring.period) if source is None or source.idle is None else source.idle
+        if lag > OPEN * wiring.period:
+            _fail(
+                wiring, f"lag of source {name!r}", f"must be at most {OPEN} periods of the twin: {lag:g} s is more "
+                f"than {OPEN} x {wiring.period:g} s", "Choose a longer period or a shorter lag; what comes later is "
+                "kept, and fused by `pollux refold`.",
+            )  # fmt: skip
+        rules.append(SourceRule(name, lag, idle, period, 0.0 if source is None else source.offset))
+    for name in given:
+        if all(rule.name != name for rule in rules):
+            _fail(wiring, f"source.{name}", "must be the authority of a tag", closest(name, (r.name for r in rules)))
+    return tuple(rules)
 
 
 def _actuator(wiring: TwinWiring, i: int, actuator: ActuatorWiring, fields: dict[str, _Entry]) -> ActuatorPort:

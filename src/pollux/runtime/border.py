@@ -53,12 +53,13 @@ class Border:
                     "authority", f"only {port.authority!r} may write {message.tag!r}", message.source,
                     "Send it from there, or change `authority` in the wiring.",
                 )  # fmt: skip
-            if binding.time == "wall" and message.t > now + binding.jump:
+            t = message.t + port.offset
+            if binding.time == "wall" and t > now + binding.jump:
                 refuse(
-                    "future", f"a time is at most {binding.jump:g} s ahead of the clock", message.t - now,
+                    "future", f"a time is at most {binding.jump:g} s ahead of the clock", t - now,
                     "Set the sender's clock.",
                 )  # fmt: skip
-            rows.append(Row(binding.twin, i, message.t, _value(message, port)))
+            rows.append(Row(binding.twin, i, t, _value(message, port)))
         return rows
 
     def admit_all(

@@ -81,7 +81,7 @@ def foundation(wiring: TwinWiring, blueprint: Blueprint) -> Foundation:
         faults=blueprint.faults,
     )
     mirror = _named(blueprint.mirror() if blueprint.mirror else _default_mirror(wiring, blueprint), wiring.name)
-    model_hash = _model_hash(blueprint, space, wiring)
+    digest = model_hash(blueprint, space, wiring)
     return Foundation(
         blueprint=blueprint,
         space=space,
@@ -89,9 +89,9 @@ def foundation(wiring: TwinWiring, blueprint: Blueprint) -> Foundation:
         settings=settings,
         mirror=mirror,
         detector=blueprint.detector() if blueprint.detector else _default_detector(wiring, blueprint),
-        authority=_authority(wiring, blueprint, mirror, model_hash),
+        authority=_authority(wiring, blueprint, mirror, digest),
         gauge=_gauge(mirror),
-        model_hash=model_hash,
+        model_hash=digest,
     )
 
 
@@ -226,7 +226,7 @@ def _gauge(mirror: Any) -> Gauge:
     return gauge
 
 
-def _model_hash(blueprint: Blueprint, space: "StateSpace", wiring: TwinWiring) -> str:
+def model_hash(blueprint: Blueprint, space: "StateSpace", wiring: TwinWiring) -> str:
     """Version of everything that a belief depends on: a snapshot of another version is not used."""
     parts = [__version__, wiring.definition, repr(blueprint.track), repr(sorted(wiring.options["mirror"].items()))]
     for kind in type(blueprint.twin).__mro__:

@@ -23,17 +23,21 @@ from pollux.runtime.archive import Archive
 from pollux.runtime.binding import Binding, bind
 from pollux.runtime.connect.base import Ack, Connector, Receipt, Unread
 from pollux.runtime.connect.http import HttpConnector
-from pollux.runtime.connect.wire import Message
+from pollux.runtime.connect.wire import Delivered
+from pollux.runtime.fleets.build import fleet_base
+from pollux.runtime.fleets.lane import FleetLane, sort
+from pollux.runtime.fleets.lanes import Lanes
 from pollux.runtime.fold import Fold
 from pollux.runtime.intake import Delivery, Intake, TagTable
 from pollux.runtime.lane import Lane
 from pollux.runtime.ledger import AuditFile, StoreJournal
 from pollux.runtime.live import LiveTwin
 from pollux.runtime.recall import Subject
-from pollux.runtime.roster import Roster
+from pollux.runtime.roster import Cards, Roster, Sheet
+from pollux.runtime.store.base import Rows
 from pollux.runtime.store.make import open_store
 from pollux.runtime.store.writer import StoreWriter
-from pollux.runtime.wiring import ConnectorWiring, TwinWiring, Wiring
+from pollux.runtime.wiring import ConnectorWiring, FleetWiring, TwinWiring, Wiring
 
 log = logging.getLogger("pollux.engine")
 
@@ -67,8 +71,10 @@ class Engine:
         state.mkdir(parents=True, exist_ok=True)
         self.switch = KillSwitch(state / "STOPPED")
         self.archive = Archive(clock)
+        self.fleets: dict[str, FleetLane] = {}
         self._running: dict[str, _Running] = {}
-        self.roster = Roster(lambda: [lane.live.card() for lane in self.lanes().values()], clock)
+        self._lanes = Lanes(self._running, self.fleets)
+        self.roster = Roster(self._sheets, clock)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._intake: Intake | None = None
         self._failed: asyncio.Future[None]
@@ -78,8 +84,8 @@ class Engine:
     # ---------------------------------------------------------------- what the server asks
 
     def lanes(self) -> Mapping[str, Lane]:
-        """The live twins by name."""
-        return {name: running.lane for name, running in self._running.items()}
+        """The live twins by name; members of fleets are found by name, and not listed."""
+        return self._lanes
 
     def refused(self) -> Mapping[str, int]:
         """Messages in the quarantine since the start, by reason, of all twins."""
@@ -107,8 +113,11 @@ class Engine:
             self._audit = AuditFile(self.state_folder)
             for wiring in self.wiring.twins:
                 await self._raise_twin(wiring)
+            for wiring in self.wiring.fleets:
+                await self._raise_fleet(wiring)
             bindings = [r.fold.binding for r in self._running.values()]
             self._intake = Intake(bindings, self._writer, self.clock, self._deliver, self._answered)
+            self._writer.on_rows = self._committed(self._writer.on_rows)
             for wired in self.wiring.connectors:
                 self.connectors[wired.name] = make(wired, self._seen(wired.name))
             self.phase = "live"
@@ -117,6 +126,10 @@ class Engine:
                 self._spawn(self._prepare(running), f"kernels of {running.fold.name}")
                 if running.wiring.time == "wall":
                     self._spawn(self._tick(running), f"clock of {running.fold.name}")
+            for name, fleet in self.fleets.items():
+                self._spawn(fleet.run(), f"fold of {name}")
+                if fleet.base.binding.time == "wall":
+                    self._spawn(self._tick_fleet(fleet), f"clock of {name}")
             for connector in self.connectors.values():
                 self._spawn(connector.run(self), f"connector {connector.name}")
             self.live.set()
@@ -127,11 +140,11 @@ class Engine:
         finally:
             await self._wind_up()
 
-    async def readings(self, messages: Sequence[Message], unread: Sequence[Unread] = ()) -> Receipt:
+    async def readings(self, messages: Sequence[Delivered], unread: Sequence[Unread] = ()) -> Receipt:
         """Take messages from a connector: what is accepted is durable when this returns. Raises `StoreError`."""
         assert self._intake is not None
         try:
-            receipt = await self._intake.readings(messages, unread)
+            receipt = await self._take(messages, unread)
         except StoreError as error:
             text = f"Readings are not acknowledged: {error}"
             await self._say("journal", text)
@@ -139,20 +152,58 @@ class Engine:
         await self._unsay("journal")
         for running in self._running.values():
             await running.room.wait()
+        for fleet in self.fleets.values():
+            await fleet.room.wait()
         return receipt
 
     async def settled(self) -> None:
         """Return when everything durable is folded in."""
         await self.live.wait()
-        assert self._writer is not None
         for running in self._running.values():
-            while running.fold.seq < self._writer.store.next_seq:  # noqa: ASYNC110 (another twin's rows move it too)
-                await asyncio.sleep(0.005)
+            await running.backlog.join()
+        for fleet in self.fleets.values():
+            await fleet.settled()
 
     async def acknowledged(self, ack: Ack) -> None:
         """The plant answered an order."""
         assert self._intake is not None
         await self._intake.acknowledged(ack)
+
+    async def _take(self, messages: Sequence[Delivered], unread: Sequence[Unread]) -> Receipt:
+        """Messages to whom they are for; single twins and fleets share one commit where they come together."""
+        assert self._intake is not None
+        assert self._writer is not None
+        found, now = sort(self.fleets, messages), self.clock.now()
+        refused = list(found.strays)
+        blocks: list[Rows] = []
+        for name, theirs in found.fleets.items():
+            rows, wrong = self.fleets[name].admit(theirs, now)
+            refused += wrong
+            if rows is not None:
+                blocks.append(rows)
+        for message, error, _ in refused:
+            self._intake.quarantine.add_message(now, message, error)
+        single = asyncio.ensure_future(self._intake.readings(found.single, unread))
+        await asyncio.gather(single, *(self._writer.append(rows) for rows in blocks))
+        receipt = single.result()
+        said = tuple((message.tag, error.reason, str(error)) for message, error, _ in refused)
+        return Receipt(receipt.accepted + sum(map(len, blocks)), (*receipt.refused, *said))
+
+    def _committed(self, single: "Callable[[int, Rows], None] | None") -> "Callable[[int, Rows], None]":
+        """What happens to a block that is durable: fleets take their share, `single` takes the rest."""
+
+        def committed(first: int, rows: Rows) -> None:
+            for fleet in self.fleets.values():
+                fleet.take(first, rows)
+            if single is not None:
+                single(first, rows)
+
+        return committed
+
+    def _sheets(self) -> list[Sheet]:
+        """The table of all twins."""
+        single = Cards([running.lane.live.card() for running in self._running.values()])
+        return [single, *(fleet.sheet() for fleet in self.fleets.values())]
 
     def _deliver(self, delivery: Delivery) -> None:
         running = self._running[delivery.twin]
@@ -179,6 +230,7 @@ class Engine:
             if running.backlog.qsize() <= BACKLOG:
                 running.room.set()
             await running.fold.feed(delivery)
+            running.backlog.task_done()
             if running.backlog.empty() and (looking is None or looking.done()) and running.lane.live.due():
                 looking = self._spawn(self._look_ahead(running), f"outlook of {running.fold.name}")
 
@@ -188,6 +240,11 @@ class Engine:
         while True:
             await asyncio.sleep(running.wiring.period)
             await self._intake.tick(running.fold.name, self.clock.now())
+
+    async def _tick_fleet(self, fleet: FleetLane) -> None:
+        while True:
+            await asyncio.sleep(fleet.base.binding.period)
+            await fleet.tick(self.clock.now())
 
     async def _look_ahead(self, running: _Running) -> None:
         try:
@@ -228,6 +285,15 @@ class Engine:
         room = asyncio.Event()
         room.set()
         self._running[wiring.name] = _Running(wiring, base, fold, lane, actuators, asyncio.Queue(), room)
+
+    async def _raise_fleet(self, wiring: FleetWiring) -> None:
+        """Load, compile, and replay the journal."""
+        assert self._writer is not None
+        base = await asyncio.to_thread(fleet_base, wiring, self.wiring.folder, self.clock)
+        fleet = FleetLane(base, self._writer, self.clock)
+        ticks = await asyncio.to_thread(fleet.replay, self._writer.store)
+        log.info("fleet raised", extra={"data": {"fleet": fleet.name, "replayed": ticks, "rows": fleet.seq}})
+        self.fleets[fleet.name] = fleet
 
     def _seen(self, connector: str) -> float | None:
         times = [
@@ -270,6 +336,8 @@ class Engine:
             for running in self._running.values():
                 await running.fold.keep_tracks()
                 await running.fold.keep_snapshot()
+            for fleet in self.fleets.values():
+                await fleet.keep_snapshot()
             await self._writer.close()
         if self._audit is not None:
             self._audit.close()

@@ -1,26 +1,32 @@
 """One twin's fold over the journal: durable rows become readings, readings become beliefs. Live and in replay.
 
-    rows -> align -> readings -> lane.step -> belief            and events at the belief at which they happened
+    rows -> align -> readings -> lane.fold -> belief            and events at the belief at which they happened
 
-The fold reads no clock and draws no number, so a replay of the same journal gives the same bits; a snapshot is a
-cache of it.
+What is settled reads no clock and draws no number, so a replay of the same journal gives the same bits; a snapshot is
+a cache of it. The present, and what is said about the clocks of the sources, go beside it.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pollux.core.errors import CorruptionError, StoreError
-from pollux.core.signals import Readings
+from pollux.core.signals import Cause, Finding, Readings
 from pollux.runtime import align
-from pollux.runtime.align import AlignState
+from pollux.runtime.align import Aligner, AlignState
 from pollux.runtime.binding import Binding
 from pollux.runtime.build import Foundation
+from pollux.runtime.clocks import SourceClocks
+from pollux.runtime.findings import span
 from pollux.runtime.intake import Delivery, TagTable, replay
+from pollux.runtime.jsonable import number
 from pollux.runtime.lane import Lane
 from pollux.runtime.ledger import StoreJournal, place_of, recorded
+from pollux.runtime.present import Present
 from pollux.runtime.records import codec
 from pollux.runtime.refill import refill
 from pollux.runtime.state import LiveState
@@ -37,6 +43,9 @@ HISTORY = 7 * 86400.0
 
 TRACK_EVERY = 20
 """Steps whose estimates are written together."""
+
+SHARE = 4.0
+"""A present that takes long to fuse stays good for this many times as long as it took."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +71,23 @@ class Fold:
     ):
         """`late` is told of every live row that is stored and not fused."""
         self.base, self.binding, self.lane, self._writer, self._late = foundation, binding, lane, writer, late
-        self.aligned = align.start(binding)
+        self.aligner = Aligner(binding)
+        self.present = Present(lane.live, self.aligner)
+        self.clocks = SourceClocks(len(binding.sources), lane.live.clock)
+        self.unfused: Counter[tuple[str, str]] = Counter()
+        """Rows that were stored and not fused since the start, by source and reason."""
         self.seq = 0
         """Every row of the journal before this one is folded in."""
         self.began = 0
         """Where the replay began: the row after its snapshot."""
         self._tracks: list[tuple[float, np.ndarray, np.ndarray]] = []
         self._since = 0
+        self._whole = True
+        """Whether every row that is aligned is folded: else there is nothing to keep."""
+        self._turn = asyncio.Lock()
+        self._fresh, self._later = -np.inf, None
+        self._wrong: dict[str, bool] = {}
+        lane.sources = self.sources
 
     @property
     def name(self) -> str:
@@ -82,16 +101,90 @@ class Fold:
 
     async def feed(self, delivery: Delivery) -> None:
         """Fold in rows that are durable."""
-        readings = self._align(delivery, self._late)
-        for each in readings:
-            result = await self.lane.step(each)
-            self._note(result.belief.t, result.belief.mean, result.belief.cov)
-        self.seq = delivery.seq
-        self._since += len(readings)
+        async with self._turn:
+            self._whole = False
+            readings = self._align(delivery, self._late)
+            for result in await self.lane.fold(readings):
+                self._note(result.belief.t, result.belief.mean, result.belief.cov)
+            self.seq = delivery.seq
+            self._whole = True
+            self._since += len(readings)
+            await self._refresh()
         if len(self._tracks) >= TRACK_EVERY:
             await self.keep_tracks()
         if self._since >= SNAPSHOT_EVERY:
             await self.keep_snapshot()
+        if self.binding.time == "wall" and self.lane.live.ready:
+            self.clocks.heard(delivery.received, ((self.aligner.source[port], t) for port, t, _ in delivery.rows))
+            await self._judge_clocks()
+
+    async def _refresh(self) -> None:
+        """Bring the present up to date; soon, where that has just taken long."""
+        clock = self.lane.live.clock
+        if not self.present.due:
+            return
+        began = clock.monotonic()
+        if began < self._fresh:
+            if self._later is None:
+                self._later = asyncio.create_task(self._refresh_at(self._fresh - began))
+            return
+        await asyncio.to_thread(self.present.refresh)
+        ended = clock.monotonic()
+        self._fresh = ended + SHARE * (ended - began)
+        self.lane.publish_soon()
+
+    async def _refresh_at(self, wait: float) -> None:
+        await asyncio.sleep(wait)
+        self._later = None
+        async with self._turn:
+            await self._refresh()
+
+    def sources(self) -> dict[str, Any]:
+        """How far the twin's time has come, and by source its clock, its delay, and what of it was not fused."""
+        marks = self.aligner.marks
+        return {
+            "newest": number(marks.now),
+            "settled": number(self.lane.live.t),
+            "present": number(self.lane.live.view.belief.t if self.lane.live.visible else np.nan),
+            "open_ticks": self.aligner.open,
+            "sources": {
+                rule.name: {
+                    "offset": rule.offset,
+                    "lag": rule.lag,
+                    "newest": number(marks.newest[i]),
+                    "behind": number(marks.now - marks.newest[i]),
+                    "idle": marks.idle(i),
+                    "clock_ahead": self.clocks.error(i),
+                }
+                | {reason: self.unfused[rule.name, reason] for reason in ("late", "duplicate", "future")}
+                for i, rule in enumerate(self.binding.sources)
+            },
+        }
+
+    async def _judge_clocks(self) -> None:
+        """Report a clock that is wrong by more than its rows may be late, until it is right again."""
+        for i, rule in enumerate(self.binding.sources):
+            error = self.clocks.error(i)
+            if error is None:
+                continue
+            bound = max(rule.lag, self.binding.period)
+            before = self._wrong.get(rule.name)
+            wrong = abs(error) > (bound / 2 if before else bound)
+            if wrong and not before:
+                await self.lane.report(self._clock_finding(rule.name, error, bound))
+            elif not wrong and before is not False:
+                await self.lane.withdraw(str(Cause.DATA), rule.name)
+            self._wrong[rule.name] = wrong
+
+    def _clock_finding(self, name: str, error: float, bound: float) -> Finding:
+        live = self.lane.live
+        by = f"{abs(error):,.4g} s" if abs(error) < 1e5 else span(abs(error))
+        said = f"is {by} ahead" if error > 0 else f"is {by} behind, or its values come that late"
+        return Finding(
+            self.name, live.t, f"{self.name}/clock/{name}", "", Cause.DATA, name,
+            f"The clock of {name} {said}: set it, or give the source an offset", 2,
+            {"ahead": error, "bound": bound},
+        )  # fmt: skip
 
     async def keep_tracks(self) -> None:
         """Write the estimates that have gathered."""
@@ -103,11 +196,11 @@ class Fold:
     async def keep_snapshot(self) -> None:
         """Write a snapshot of where the fold stands."""
         live = self.lane.live.snapshot()
-        if live is None:
+        if live is None or not self._whole:
             return
         self._since = 0
         journal = self.lane.journal
-        state = FoldState(self.aligned, live, journal.last if isinstance(journal, StoreJournal) else 0)
+        state = FoldState(self.aligner.freeze(), live, journal.last if isinstance(journal, StoreJournal) else 0)
         data = await asyncio.to_thread(self._codec(live.detector).encode, state)
         snapshot = Snapshot(self.name, self.seq, live.belief.t, self.base.model_hash, data)
         await self._writer.do(lambda store: store.save_snapshot(snapshot))
@@ -133,6 +226,7 @@ class Fold:
                 self._note(belief.t, belief.mean, belief.cov)
                 self._catch_up(waiting)
                 steps += 1
+        self.present.refresh()
         refill(live, self.binding, store, HISTORY)
         self.seq = store.next_seq
         if isinstance(self.lane.journal, StoreJournal):
@@ -141,14 +235,14 @@ class Fold:
 
     def _align(
         self, delivery: Delivery, tell: Callable[[Binding, align.Outcome], None] | None = None
-    ) -> tuple[Readings, ...]:
-        done = align.push(self.binding, self.aligned, delivery.rows)
-        self.aligned = done.state
-        for outcome in done.outcomes:
+    ) -> list[Readings]:
+        readings, outcomes = self.aligner.push(delivery.rows)
+        for outcome in outcomes:
             self.lane.unfused[outcome.reason] += 1
+            self.unfused[align.source_of(self.binding, outcome.port), outcome.reason] += 1
             if tell is not None:
                 tell(self.binding, outcome)
-        return done.readings
+        return readings
 
     def _catch_up(self, waiting: dict[str, list[base.Event]]) -> None:
         live = self.lane.live
@@ -163,9 +257,11 @@ class Fold:
             state: FoldState = self._codec().decode(snapshot.data)
         except (CorruptionError, StoreError):
             return 0  # of another version: the journal is the truth
-        if len(state.align.newest) != len(self.binding.ports):
+        kept = state.align
+        if (len(kept.newest), len(kept.source_at)) != (len(self.binding.ports), len(self.binding.sources)):
             return 0  # the wiring has changed
-        self.aligned, self.seq = state.align, snapshot.seq
+        self.aligner, self.seq = Aligner(self.binding, kept), snapshot.seq
+        self.present = Present(self.lane.live, self.aligner)
         self.lane.live.restore(state.live)
         return state.event
 
@@ -173,7 +269,7 @@ class Fold:
         """Knows the fold's records and those of this twin's detector."""
         detector = self.base.detector
         memory = () if detector is None else (detector.start(),)
-        return codec(*memory, *examples, types=(FoldState, AlignState, align.Bin, align.Ahead))
+        return codec(*memory, *examples, types=(FoldState, AlignState, align.Ahead))
 
     def _note(self, t: float, mean: np.ndarray, cov: np.ndarray) -> None:
         self._tracks.append((t, mean, np.sqrt(np.maximum(np.diag(cov), 0.0))))

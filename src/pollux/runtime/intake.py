@@ -5,7 +5,8 @@ live run and that of a replay are the same fold.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf, nan
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from pollux.core.time import Clock
 from pollux.runtime.align import CLOCK
 from pollux.runtime.binding import Binding
 from pollux.runtime.border import Border, Row
+from pollux.runtime.clocks import SteadyClock
 from pollux.runtime.connect.base import Ack, Receipt, Unread
 from pollux.runtime.connect.wire import Message
 from pollux.runtime.quarantine import Quarantine
@@ -28,6 +30,8 @@ class Delivery:
     seq: int
     """Every row of the journal before this one has been delivered when these have been."""
     rows: tuple[tuple[int, float, float], ...]
+    received: float = nan
+    """Wall time at which they were made durable; NaN in a replay, where it does not matter."""
 
 
 class TagTable:
@@ -38,6 +42,8 @@ class TagTable:
         self.ports: dict[int, tuple[str, int]] = {
             int(key): (twin, port) for twin, ids in self.ids.items() for port, key in enumerate(ids)
         }
+        self._known = np.zeros(max(self.ports, default=0) + 2, dtype=bool)
+        self._known[list(self.ports)] = True
 
     def rows(self, rows: Sequence[Row]) -> Rows:
         """Rows for the journal."""
@@ -53,10 +59,11 @@ class TagTable:
         With `start` only twins in it, and of each only the rows from that sequence number on.
         """
         by_twin: dict[str, list[tuple[int, float, float]]] = {}
-        columns = zip(rows.tag.tolist(), rows.t.tolist(), rows.value.tolist(), strict=True)
-        for seq, (key, t, value) in enumerate(columns, first):
-            found = self.ports.get(key)
-            if found is None or (start is not None and seq < start.get(found[0], seq + 1)):
+        mine = np.flatnonzero(self._known.take(rows.tag, mode="clip"))  # a fleet's rows are not looked at one by one
+        columns = (first + mine, rows.tag[mine], rows.t[mine], rows.value[mine])
+        for seq, key, t, value in zip(*(c.tolist() for c in columns), strict=True):
+            found = self.ports[key]
+            if start is not None and seq < start.get(found[0], seq + 1):
                 continue
             by_twin.setdefault(found[0], []).append((found[1], t, value))
         return [Delivery(twin, first + len(rows), tuple(part)) for twin, part in by_twin.items()]
@@ -76,6 +83,8 @@ class Intake:
         self.border, self.tags = Border(bindings), TagTable(writer.store, bindings)
         self.quarantine = Quarantine()
         self._writer, self._clock, self._on_rows, self._on_ack = writer, clock, on_rows, on_ack
+        self._steady = SteadyClock(clock)
+        self._newest: dict[str, float] = {}
         writer.on_rows = self._committed
 
     async def readings(self, messages: Sequence[Message], unread: Sequence[Unread] = ()) -> Receipt:
@@ -102,12 +111,17 @@ class Intake:
 
     async def tick(self, twin: str, t: float) -> None:
         """Say to a twin that runs on wall time that it is `t` now: silence becomes visible. Durable, so replayed."""
+        t = self._steady.at(t, self._newest.get(twin, nan))
         port = len(self.tags.ids[twin]) - 1
         await self._writer.append(self.tags.rows([Row(twin, port, t, t)]))
 
     def _committed(self, first: int, rows: Rows) -> None:
+        now = self._clock.now()
         for delivery in self.tags.deliveries(first, rows):
-            self._on_rows(delivery)
+            clock = len(self.tags.ids[delivery.twin]) - 1
+            newest = max((t for port, t, _ in delivery.rows if port != clock), default=-inf)
+            self._newest[delivery.twin] = max(newest, self._newest.get(delivery.twin, -inf))
+            self._on_rows(replace(delivery, received=now))
 
 
 def replay(store: Source, tags: TagTable, start: Mapping[str, int]) -> Iterator[Delivery]:

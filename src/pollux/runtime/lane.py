@@ -9,7 +9,7 @@ All mathematics runs in worker threads; the loop only waits.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from pollux.autonomy.policy import Principal
@@ -26,6 +26,8 @@ R = TypeVar("R")
 
 FRAME_GAP = 0.1
 """Shortest time between two frames, wall seconds: the page draws at most ten times a second."""
+STRETCH = 256
+"""Steps made in one call of a worker thread; commands wait for no more."""
 SYSTEM = Principal("pollux", "operator", "service")
 PLANNER = Principal("mpc", "operator", "service")
 
@@ -64,6 +66,10 @@ class Lane:
         self.hub = Hub()
         self.unfused: Counter[str] = Counter()
         """Readings that were stored and not fused since the start, by reason: `late`, `duplicate`, `future`."""
+        self.sources: Callable[[], dict[str, Any]] = dict
+        """What is known of each source's clock and delay; the fold says it."""
+        self.rerun: Callable[[Principal, float | None, str], Awaitable[dict[str, Any]]] | None = None
+        """Fuses what came late (`rerun`): who asks, from which time on, why. The fold does it."""
         self.dialogue: Any = None
         """Answers questions about this twin; trained at the first one (`serve.asking`)."""
         self.conversations: dict[str, Any] = {}
@@ -85,14 +91,31 @@ class Lane:
 
     async def step(self, readings: Readings) -> StepResult:
         """Fold in a reading that is durable already."""
-        async with self._turn:
-            result = await asyncio.to_thread(self.live.step, readings)
-            if result.events:
-                await self.journal.append(result.events)
-        if self.switch is not None and not self._safe and self.switch.stopped():
-            await self.act(Intent("stop", SYSTEM, {"reason": "the stop file was found"}))
-        self._publish_soon()
-        return result
+        return (await self.fold((readings,)))[0]
+
+    async def fold(self, readings: Sequence[Readings]) -> list[StepResult]:
+        """Fold in readings that are durable already: up to `STRETCH` of them in one call of a worker thread.
+
+        A stretch ends where a step has events, so that these are kept with the belief that they came with.
+        """
+        results: list[StepResult] = []
+        while len(results) < len(readings):
+            async with self._turn:
+                results += await asyncio.to_thread(self._steps, readings[len(results) : len(results) + STRETCH])
+                if results[-1].events:
+                    await self.journal.append(results[-1].events)
+            if self.switch is not None and not self._safe and self.switch.stopped():
+                await self.act(Intent("stop", SYSTEM, {"reason": "the stop file was found"}))
+            self.publish_soon()
+        return results
+
+    def _steps(self, readings: Sequence[Readings]) -> list[StepResult]:
+        done: list[StepResult] = []
+        for each in readings:
+            done.append(self.live.step(each))
+            if done[-1].events:
+                break
+        return done
 
     async def act(self, intent: Intent) -> Any:
         """Do what an intent asks for, or refuse: the answer. Raises `AccessError` or `InputError`."""
@@ -116,7 +139,7 @@ class Lane:
             self._safe = self._safe or intent.kind == "stop"
         for finding in filter(None, unsent):
             await self.report(finding)
-        self._publish_soon()
+        self.publish_soon()
         return outcome.answer
 
     async def look_ahead(self) -> None:
@@ -176,7 +199,7 @@ class Lane:
     def publish(self) -> None:
         """Send a frame to all listeners."""
         self._pending = None
-        if len(self.hub) == 0 or not self.live.ready:
+        if len(self.hub) == 0 or not self.live.visible:
             return
         self._published = self.live.clock.monotonic()
         self.hub.publish("frame", dumps(self.live.frame()))
@@ -187,7 +210,8 @@ class Lane:
         if forecast is not None:
             self.hub.publish("forecast", dumps({"type": "forecast", **forecast_json(self.live.face, forecast)}))
 
-    def _publish_soon(self) -> None:
+    def publish_soon(self) -> None:
+        """Send a frame when the last is `FRAME_GAP` old."""
         if self._pending is None:
             wait = self._published + FRAME_GAP - self.live.clock.monotonic()
             self._pending = asyncio.get_running_loop().call_later(max(wait, 0.0), self.publish)

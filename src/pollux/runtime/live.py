@@ -22,6 +22,8 @@ from pollux.core.signals import Belief, Cause, Decision, Finding, Forecast, Leve
 from pollux.core.time import Clock
 from pollux.runtime import alarms, desk, findings, folding, frames
 from pollux.runtime.alarms import AlarmBook
+from pollux.runtime.estimate import Estimate, advance
+from pollux.runtime.estimate import begin as begin_estimate
 from pollux.runtime.events import Event, Intent, Outcome, StepResult
 from pollux.runtime.face import TwinFace
 from pollux.runtime.outlooks import Plan, expected_inputs, grid, with_values
@@ -70,6 +72,9 @@ class LiveTwin:
         self.parts = Parts()
         self.ring = Ring(self.settings.chart_points, len(face.estimated), len(face.sensors), len(face.inputs))
         self.forecast: Forecast | None = None
+        self.present: Estimate | None = None
+        """What is known since the settled belief (see `present`); None where there is nothing newer."""
+        self.sensor_names = frozenset(s.name for s in face.sensors)
         self._state: LiveState | None = None
         self._stepped = clock.monotonic()
         self.attach(**parts)
@@ -97,8 +102,22 @@ class LiveTwin:
         return self._state
 
     @property
+    def visible(self) -> bool:
+        """Whether there is something to look at: a settled belief, or a present one."""
+        return self._state is not None or self.present is not None
+
+    @property
+    def view(self) -> LiveState:
+        """The state with the present estimate: what people and forecasts look at. Raises `InputError`."""
+        now, state = self.present, self._state
+        if now is None or (state is not None and now.belief.t <= state.belief.t):
+            return self.state
+        state = state or self._begin(now.belief.t)
+        return replace(state, belief=now.belief, detector=now.detector, seen=now.seen, suspects=now.suspects)
+
+    @property
     def t(self) -> float:
-        """Time of the belief, NaN before the first."""
+        """Time of the settled belief, NaN before the first."""
         return nan if self._state is None else self._state.belief.t
 
     def now(self) -> float:
@@ -115,19 +134,20 @@ class LiveTwin:
         """
         before = self._state or self._begin(readings.t)
         try:
-            belief, memory, found = self._estimate(before, readings)
+            now, found = advance(self.parts, self.sensor_names, before, readings)
         except Exception as error:
             return self._failed(before, readings, error)
+        belief = now.belief
         active = (*found, *self._own_findings(before, belief))
         book = alarms.follow(before.alarms, active, belief.t)
         state = replace(
             before,
             belief=belief,
-            detector=memory,
+            detector=now.detector,
             alarms=book,
-            seen=np.where(np.isnan(readings.values), before.seen, readings.values),
+            seen=now.seen,
             raised=_raised(before.raised, book, belief),
-            suspects=tuple(sorted({f.subject for f in found if f.cause is Cause.SENSOR} & self._sensor_names())),
+            suspects=now.suspects,
         )
         if self.parts.authority is not None:
             unknown = self.unknown(state)
@@ -163,6 +183,12 @@ class LiveTwin:
         self._state = state
         self.attach()
 
+    def shown(self, state: LiveState, readings: Readings) -> None:
+        """Take a state that another computed from these readings: a fleet, whose kernel steps all members at once."""
+        self._state = state
+        self.ring.add(readings, state.belief)
+        self._stepped = self.clock.monotonic()
+
     # ---------------------------------------------------------------- looking ahead (pure, slow)
 
     def due(self) -> tuple[str, ...]:
@@ -182,11 +208,11 @@ class LiveTwin:
     def foresee(
         self, values: dict[str, float] | None = None, *, hours: float | None = None, state: LiveState | None = None
     ) -> Forecast:
-        """Forecast from the belief: as planned, or with some inputs held at `values` (for `hours`, then as planned).
+        """Forecast from the present: as planned, or with some inputs held at `values` (for `hours`, then as planned).
 
         Raises `InputError` for an unknown input, and while the forecaster is being compiled.
         """
-        forecaster, state = self.parts.forecaster, state or self.state
+        forecaster, state = self.parts.forecaster, state or self.view
         if forecaster is None:
             raise InputError(f"The forecaster of {self.face.name!r} is not there (yet); try again in a moment")
         times = grid(state.belief, self.settings)
@@ -235,10 +261,10 @@ class LiveTwin:
         return quiet if self.settings.time == "event" else max(self.clock.now() - self.t, 0.0)
 
     def frame(self) -> dict[str, Any]:
-        """`Frame` of the contract."""
-        state, age = self.state, self.data_age()
+        """`Frame` of the contract: the present. `settled` is the time of the belief that nothing changes any more."""
+        state, age = self.view, self.data_age()
         gauge = self.parts.gauge
-        return frames.frame(
+        return {"settled": None if self._state is None else self.t} | frames.frame(
             self.face,
             self.parts.authority,
             state,
@@ -253,38 +279,33 @@ class LiveTwin:
 
     def card(self) -> dict[str, Any]:
         """A row of the fleet page; a twin that waits for its first reading has one too."""
-        if self._state is None:
+        if not self.visible:
             return {
                 "name": self.face.name, "title": self.face.title, "kind": self.face.kind, "status": "watch",
                 "health": 0.0, "t": None, "data_age": self.clock.monotonic() - self._stepped, "alarms": 0,
                 "level": 0, "figures": [],
             }  # fmt: skip
-        age = self.data_age()
+        state, age = self.view, self.data_age()
         return frames.card(
-            self.face, self.parts.authority, self._state, now=self.now(), data_age=age,
-            stale=age > self.settings.stale_after, unknown=self.unknown(self._state),
+            self.face, self.parts.authority, state, now=self.now(), data_age=age,
+            stale=age > self.settings.stale_after, unknown=self.unknown(state),
         )  # fmt: skip
 
     # ---------------------------------------------------------------- inside
 
+    def begin(self, t: float) -> Estimate:
+        """The estimate before any reading. Raises `InputError` while there is no mirror."""
+        return begin_estimate(self.parts, t, len(self.face.sensors))
+
     def _begin(self, t: float) -> LiveState:
-        mirror, detector, authority = self.parts.mirror, self.parts.detector, self.parts.authority
-        if mirror is None:
-            raise InputError(f"Twin {self.face.name!r} is still being compiled; keep the reading and step later")
+        first, authority = self.begin(t), self.parts.authority
         return LiveState(
-            belief=mirror.start(t),
-            detector=detector.start() if detector else None,
+            belief=first.belief,
+            detector=first.detector,
             alarms=AlarmBook(clear_after=self.settings.clear_after),
             autonomy=begin(authority.policy) if authority else None,
-            seen=np.full(len(self.face.sensors), np.nan),
+            seen=first.seen,
         )
-
-    def _estimate(self, before: LiveState, readings: Readings) -> tuple[Belief, Any, tuple[Finding, ...]]:
-        mirror, detector = self.parts.mirror, self.parts.detector
-        assert mirror is not None
-        belief = mirror.update(before.belief, readings, frozenset(before.suspects))
-        memory, found = detector.update(before.detector, belief) if detector else (None, ())
-        return belief, memory, found
 
     def _failed(self, before: LiveState, readings: Readings, error: Exception) -> StepResult:
         """The step after which nothing is known that was not known before, except that it failed."""
@@ -328,9 +349,6 @@ class LiveTwin:
         return any(
             now >= p.expires or (p.auto_at is not None and now >= p.auto_at) for p in state.autonomy.approvals.open
         )
-
-    def _sensor_names(self) -> set[str]:
-        return {s.name for s in self.face.sensors}
 
 
 def _raised(before: Mapping[str, Belief], book: AlarmBook, belief: Belief) -> Mapping[str, Belief]:

@@ -7,9 +7,9 @@ most once a second, and each view of them is ordered once, however many people l
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -51,6 +51,43 @@ class View:
             raise InputError(f"`sort` is one of {list(SORTS)}, `-` in front turns it round, received {self.sort!r}")
 
 
+Columns = Mapping[str, np.ndarray]
+"""Of each twin: `status` (index into `STATUSES`), `health`, `alarms`, `level`, `data_age`."""
+COLUMNS = ("status", "health", "alarms", "level", "data_age")
+
+
+class Sheet(Protocol):
+    """Rows of some twins at one moment; a row is made when somebody looks at it."""
+
+    @property
+    def names(self) -> Sequence[tuple[str, str, str]]:
+        """(name, title, kind) of each."""
+        ...
+
+    @property
+    def columns(self) -> Columns:
+        """Of each."""
+        ...
+
+    def card(self, i: int) -> Card:
+        """One row."""
+        ...
+
+
+class Cards:
+    """Rows that are there already, as a sheet."""
+
+    def __init__(self, cards: Sequence[Card]):
+        self._cards = cards
+        self.names = [(c["name"], c["title"], c["kind"]) for c in cards]
+        columns: dict[str, np.ndarray] = {c: np.array([card[c] for card in cards], np.float64) for c in COLUMNS[1:]}
+        self.columns: Columns = columns | {"status": np.array([STATUSES.index(c["status"]) for c in cards], np.int8)}
+
+    def card(self, i: int) -> Card:
+        """One row."""
+        return self._cards[i]
+
+
 @dataclass
 class _Names:
     """What changes only when twins come or go: the texts that are searched, and the order of the titles."""
@@ -62,21 +99,31 @@ class _Names:
 
 @dataclass
 class _Rows:
-    """The rows of one moment, as columns too."""
+    """The rows of one moment."""
 
-    cards: Sequence[Card]
+    sheets: Sequence[Sheet]
+    first: np.ndarray
+    """Of each sheet the number of its first row, and of all rows last."""
     made: float
     cost: float
     names: _Names
-    status: np.ndarray
+    columns: Columns
     figures: list[str]
     views: dict[View, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return int(self.first[-1])
+
+    def card(self, i: int) -> Card:
+        """One row of all."""
+        sheet = int(np.searchsorted(self.first, i, side="right")) - 1
+        return self.sheets[sheet].card(i - int(self.first[sheet]))
 
 
 class Roster:
     """Rows of the fleet. May be asked from several threads at once; the first makes the rows, the others wait."""
 
-    def __init__(self, source: Callable[[], Sequence[Card]], clock: Clock):
+    def __init__(self, source: Callable[[], Sequence[Sheet]], clock: Clock):
         """`source` makes the rows of all twins."""
         self._source, self._clock = source, clock
         self._lock = threading.Lock()
@@ -91,7 +138,7 @@ class Roster:
                 if len(rows.views) >= VIEWS:
                     rows.views.pop(next(iter(rows.views)))
                 order = rows.views[view] = _order(rows, view)
-            cards = [rows.cards[i] for i in order[offset : offset + limit]]
+            cards = [rows.card(i) for i in order[offset : offset + limit].tolist()]
         return {"twins": cards, "offset": offset, "matched": len(order), "figures": rows.figures} | _summary(rows)
 
     def summary(self) -> dict[str, Any]:
@@ -102,18 +149,23 @@ class Roster:
     def _fresh(self) -> _Rows:
         start, old = self._clock.monotonic(), self._rows
         if old is None or start - old.made >= max(PACE, SHARE * old.cost):
-            cards = self._source()
-            known = [(c["name"], c["title"], c["kind"]) for c in cards]
+            sheets = self._source()
+            known = [each for sheet in sheets for each in sheet.names]
             names = old.names if old is not None and old.names.of == known else _names(known)
-            status = np.array([STATUSES.index(c["status"]) for c in cards], dtype=np.int8)
-            cost = self._clock.monotonic() - start
-            self._rows = old = _Rows(cards, start, cost, names, status, _shared_figures(cards))
+            columns = {
+                c: np.concatenate([sheet.columns[c] for sheet in sheets]) if sheets else np.empty(0) for c in COLUMNS
+            }
+            columns["status"] = columns["status"].astype(np.int8)
+            first = np.cumsum([0, *(len(sheet.names) for sheet in sheets)])
+            self._rows = old = _Rows(sheets, first, start, 0.0, names, columns, [])
+            old.figures = _shared_figures(old)
+            old.cost = self._clock.monotonic() - start
         return old
 
 
 def _summary(rows: _Rows) -> dict[str, Any]:
-    counts = np.bincount(rows.status, minlength=len(STATUSES))
-    return {"total": len(rows.cards), "counts": {s: int(n) for s, n in zip(STATUSES, counts, strict=True)}}
+    counts = np.bincount(rows.columns["status"], minlength=len(STATUSES))
+    return {"total": len(rows), "counts": {s: int(n) for s, n in zip(STATUSES, counts, strict=True)}}
 
 
 def _names(known: list[tuple[str, str, str]]) -> _Names:
@@ -131,22 +183,22 @@ def _natural(title: str) -> list[tuple[int, int, str]]:
 
 def _order(rows: _Rows, view: View) -> np.ndarray:
     """Indices of the view's rows. Ties are broken by the worst, then by the title."""
-    kept = np.ones(len(rows.cards), dtype=bool)
+    kept, status = np.ones(len(rows), dtype=bool), rows.columns["status"]
     if view.status:
-        kept &= rows.status == STATUSES.index(view.status)
+        kept &= status == STATUSES.index(view.status)
     for word in view.q.lower().split():
         means = np.array([word in status for status in STATUSES])
-        named = np.fromiter((word in text for text in rows.names.texts), dtype=bool, count=len(rows.cards))
-        kept &= named | means[rows.status]
+        named = np.fromiter((word in text for text in rows.names.texts), dtype=bool, count=len(rows))
+        kept &= named | means[status]
     index = np.flatnonzero(kept)
-    worst = (rows.names.rank[index], _column(rows, "health", index), rows.status[index])
+    worst = (rows.names.rank[index], rows.columns["health"][index], status[index])
     by = view.sort.removeprefix("-")
     if by in ("worst", "status"):
         keys = list(worst)
     elif by == "title":
         keys = [rows.names.rank[index]]
     else:
-        keys = [*worst, _column(rows, by, index)]
+        keys = [*worst, rows.columns[by][index]]
     order = np.lexsort(keys)
     if not view.sort.startswith("-"):
         return index[order]
@@ -155,13 +207,8 @@ def _order(rows: _Rows, view: View) -> np.ndarray:
     return index[np.lexsort([*worst, -keys[-1]])]
 
 
-def _column(rows: _Rows, name: str, index: np.ndarray) -> np.ndarray:
-    return np.array([rows.cards[i][name] for i in index], dtype=np.float64)
-
-
-def _shared_figures(cards: Sequence[Card]) -> list[str]:
+def _shared_figures(rows: _Rows) -> list[str]:
     """The figures that at least half of the twins have, the commonest first: these get a column each."""
-    step = max(1, len(cards) // SAMPLE)
-    asked = cards[::step]
+    asked = [rows.card(i) for i in range(0, len(rows), max(1, len(rows) // SAMPLE))]
     seen = Counter(f["label"] for card in asked for f in card["figures"])
     return [label for label, n in seen.most_common() if 2 * n >= len(asked)][:FIGURES]

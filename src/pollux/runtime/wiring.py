@@ -2,10 +2,13 @@
 
     [project]            name
     [[twin]]             name, definition ("package.module:factory" or "twin.py:Tank"), parameters, track, period, time,
-                         lag, jump, site, connector, forecast_hours; the tables policy, mirror, detect, forecast, plan,
-                         live are handed on as they are
+                         lag, jump, pulse, site, connector, forecast_hours; the tables policy, mirror, detect, forecast,
+                         plan, live are handed on as they are
+    [twin.source.NAME]   offset, lag, idle: the clock and the delay of one authority
     [[twin.tag]]         tag, field, unit, period, authority, connector
     [[twin.actuator]]    actuator, field, unit, connector
+    [[fleet]]            many twins of one definition: the keys of a twin that fit (no policy, no actuators), and
+                         count or members (a CSV file: name, and a column for each parameter that differs), capacity
     [connector.NAME]     kind (one of `KINDS`), and that kind's settings
     [server]             host, port, certificate, key, exposed, names, opcua
     [store]              url, schema, password_env, ca: PostgreSQL keeps the journal; without the table a file does
@@ -14,6 +17,7 @@
 Durations are seconds, or texts like "5 min". Every error names the file, the line, the key, the rule and a way out.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +27,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from pollux.core.errors import UnitError
 from pollux.core.units import parse
+from pollux.runtime.fleets.members import Member, counted, listed
 from pollux.runtime.tables import NAME, Table, closest, read_toml
 
 FILE = "pollux.toml"
@@ -92,6 +97,20 @@ class ActuatorWiring:
 
 
 @dataclass(frozen=True)
+class SourceWiring:
+    """The clock and the delay of one source; its name is the authority of tags."""
+
+    name: str
+    offset: float = 0.0
+    """Seconds that are added to the times it sends: -3600 for a clock that is an hour ahead."""
+    lag: float | None = None
+    """As of the twin, for its rows alone; None: the twin's."""
+    idle: float | None = None
+    """Seconds of the others' event time that it may be silent before nobody waits for it; None: its period and the
+    larger of its lag and three periods of the twin."""
+
+
+@dataclass(frozen=True)
 class TwinWiring:
     """One twin of the project."""
 
@@ -115,6 +134,20 @@ class TwinWiring:
     """The tables `policy`, `mirror`, `detect`, `forecast`, `plan`, `live` (empty where not given)."""
     where: str
     """`pollux.toml`, `twin[0]`: for the errors of whoever checks further."""
+    sources: tuple[SourceWiring, ...] = ()
+    pulse: float | None = None
+    """Seconds between two ticks while nothing is said; None: the period."""
+
+
+@dataclass(frozen=True)
+class FleetWiring:
+    """Many twins of one definition, stepped by one kernel."""
+
+    each: TwinWiring
+    """What they have in common; its name and site are the fleet's."""
+    members: tuple[Member, ...]
+    capacity: int
+    """Slots: so many members fit without compiling anything."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +209,7 @@ class Wiring:
     demo: DemoWiring | None = None
     store: StoreWiring | None = None
     """None: a file in the project's state folder."""
+    fleets: tuple[FleetWiring, ...] = ()
 
     def connector(self, name: str) -> ConnectorWiring:
         """The connector of that name."""
@@ -201,10 +235,37 @@ def read_wiring(folder: Path | str) -> Wiring:
         if any(twin.name == other.name for other in twins):
             table.fail("name", "must be unique among the twins", twin.name, "Rename one of them.")
         twins.append(twin)
-    if not twins:
-        source.fail((), "a project has at least one [[twin]]", ..., "Add one.")
+    fleets = _fleets(root, connectors, {t.name for t in twins})
+    if not (twins or fleets):
+        source.fail((), "a project has at least one [[twin]] or [[fleet]]", ..., "Add one.")
     root.done()
-    return Wiring(name, file.parent, tuple(twins), connectors, server, demo, store)
+    return Wiring(name, file.parent, tuple(twins), connectors, server, demo, store, fleets)
+
+
+def _fleets(root: Table, connectors: tuple[ConnectorWiring, ...], names: set[str]) -> tuple[FleetWiring, ...]:
+    found: list[FleetWiring] = []
+    for table in root.tables("fleet"):
+        count, file = table.number("count", None, low=1), table.text("members", None)
+        if (count is None) == (file is None):
+            table.source.fail(table.path, "a fleet has either `count` or `members`", ..., "Give one of the two.")
+        capacity = table.number("capacity", None, low=1)
+        each = _twin(table, connectors)
+        if each.actuators or each.options["policy"] or each.sources or each.pulse is not None:
+            table.source.fail(
+                table.path, "a fleet has no actuators, no policy, no sources and no pulse", ...,
+                "Wire an asset that is commanded, or whose sensors have clocks of their own, as a [[twin]].",
+            )  # fmt: skip
+        folder = table.source.file.parent
+        members = counted(each.name, int(count)) if file is None else listed(folder / file, each.where)
+        for name in (each.name, *(m.name for m in members)):
+            if name in names:
+                table.fail("name", "must be unique among twins, fleets and their members", name, "Rename one of them.")
+            names.add(name)
+        size = len(members) if capacity is None else int(capacity)
+        if size < len(members):
+            table.fail("capacity", f"must hold all {len(members)} members", size, "Raise it, or leave it out.")
+        found.append(FleetWiring(each, members, size))
+    return tuple(found)
 
 
 def _connectors(table: Table) -> tuple[ConnectorWiring, ...]:
@@ -316,10 +377,28 @@ def _twin(table: Table, connectors: tuple[ConnectorWiring, ...]) -> TwinWiring:
         tags=_tags(table, connectors, _default(table, connectors)),
         actuators=_actuators(table, connectors, _default(table, connectors)),
         options={key: table.free(key) for key in FREE_TABLES},
-        where=f"{table.source.file}: `twin[{table.path[-1]}]`",
+        where=f"{table.source.file}: `{table.path[0]}[{table.path[-1]}]`",
+        sources=_sources(table),
+        pulse=table.seconds("pulse", None, low=period),
     )
     table.done()
     return twin
+
+
+def _sources(twin: Table) -> tuple[SourceWiring, ...]:
+    given = Table(twin.source, (*twin.path, "source"), twin.take("source", {}))
+    found: list[SourceWiring] = []
+    for name in given.values:
+        table = Table(twin.source, (*given.path, name), given.take(name))
+        source = SourceWiring(name, _signed(table, "offset"), table.seconds("lag", None), table.seconds("idle", None))
+        table.done()
+        found.append(source)
+    return tuple(found)
+
+
+def _signed(table: Table, key: str) -> float:
+    """A duration of either sign."""
+    return table.seconds(key, 0.0, low=-math.inf)
 
 
 def _default(table: Table, connectors: tuple[ConnectorWiring, ...]) -> str | None:

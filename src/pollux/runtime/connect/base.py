@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from pollux.core.errors import MessageError, PolluxError
-from pollux.runtime.connect.wire import Message
+from pollux.runtime.connect.wire import Delivered
 
 
 class ConnectorError(PolluxError):
@@ -76,7 +76,7 @@ class Ack:
 class Sink(Protocol):
     """Where a connector delivers."""
 
-    async def readings(self, messages: Sequence[Message], unread: Sequence[Unread] = ()) -> Receipt:
+    async def readings(self, messages: Sequence[Delivered], unread: Sequence[Unread] = ()) -> Receipt:
         """Returns when what was accepted is durable. Raises `StoreError` when it cannot be made so."""
         ...
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pollux.core.errors import MessageError
 from pollux.runtime.connect.base import ConnectorError, ConnectorState, Counters, Order, Receipt, Sink
-from pollux.runtime.connect.wire import Message, parse_body
+from pollux.runtime.connect.wire import Delivered, parse_body
 
 
 class HttpConnector:
@@ -58,7 +58,7 @@ class HttpConnector:
         receipt = await self._deliver(self._sink, messages) if messages else Receipt()
         return Receipt(receipt.accepted, (*receipt.refused, *(("", e.reason, str(e)) for e in errors)))
 
-    async def _deliver(self, sink: Sink, messages: Sequence[Message]) -> Receipt:
+    async def _deliver(self, sink: Sink, messages: Sequence[Delivered]) -> Receipt:
         """Wait until it is durable; a caller that waits when the connector ends is told so, and repeats."""
         delivery = asyncio.ensure_future(sink.readings(messages))
         self._pending.add(delivery)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pollux.core.errors import FencedError, StoreError
 from pollux.core.time import rng
 from pollux.runtime.connect.base import ConnectorError, ConnectorState, Counters, Receipt, Sink, Unread
-from pollux.runtime.connect.wire import Message
+from pollux.runtime.connect.wire import Delivered
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
 """Back-off after a lost connection, s: doubled each time, with jitter."""
@@ -56,7 +56,7 @@ class Line:
                 f"{f' ({self.problem})' if self.problem else ''}. Check {self.other}."
             )
 
-    async def deliver(self, sink: Sink, messages: Sequence[Message], unread: Sequence[Unread] = ()) -> Receipt:
+    async def deliver(self, sink: Sink, messages: Sequence[Delivered], unread: Sequence[Unread] = ()) -> Receipt:
         """Hand over until it is durable: a full disk stops what is acknowledged, not the connector."""
         self.counters.received += len(messages) + len(unread)
         self.counters.unread += len(unread)

@@ -53,7 +53,7 @@ def sites_of(wiring: Wiring, connector: str) -> tuple[str, ...]:
     """The sites whose tags or actuators are on a connector."""
     sites = {
         twin.site: None
-        for twin in wiring.twins
+        for twin in (*wiring.twins, *(fleet.each for fleet in wiring.fleets))
         if any(entry.connector == connector for entry in (*twin.tags, *twin.actuators))
     }
     return tuple(sites)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from pollux.runtime.connect.base import Ack, ConnectorError, ConnectorState, Counters, Order, Receipt, Sink, Unread
-from pollux.runtime.connect.wire import Message
+from pollux.runtime.connect.wire import Delivered
 
 
 class MemoryConnector:
@@ -31,7 +31,7 @@ class MemoryConnector:
         finally:
             self.state = ConnectorState.ENDED
 
-    async def push(self, messages: Sequence[Message], unread: Sequence[Unread] = ()) -> Receipt:
+    async def push(self, messages: Sequence[Delivered], unread: Sequence[Unread] = ()) -> Receipt:
         """Deliver messages; returns when they are durable."""
         await self._ready.wait()
         self.counters.received += len(messages)

@@ -18,7 +18,7 @@ from pollux.runtime.connect.line import Line, OnLine
 from pollux.runtime.connect.mqtt_link import ROOM, MqttLink, MqttLost
 from pollux.runtime.connect.mqtt_packets import ProtocolError, Publication, Version, Will
 from pollux.runtime.connect.orders import fault_packet, order_packet, parse_ack
-from pollux.runtime.connect.wire import Message, parse_mqtt
+from pollux.runtime.connect.wire import Delivered, parse_mqtt
 from pollux.runtime.wiring import RESERVED
 
 BATCH = 2048
@@ -90,7 +90,7 @@ class OnBroker(OnLine, ABC):
         """Filters of each subscription."""
 
     @abstractmethod
-    async def _read(self, packets: Sequence[Publication], sink: Sink) -> tuple[list[Message], list[Unread]]:
+    async def _read(self, packets: Sequence[Publication], sink: Sink) -> tuple[list[Delivered], list[Unread]]:
         """What packets say."""
 
     def _opened(self, link: MqttLink) -> None:
@@ -129,8 +129,8 @@ class MqttConnector(OnBroker):
     def _filters(self) -> list[list[str]]:
         return [[f"{self.prefix}/{site}", f"{self.prefix}/{site}/+"] for site in self.sites]
 
-    async def _read(self, packets: Sequence[Publication], sink: Sink) -> tuple[list[Message], list[Unread]]:
-        messages: list[Message] = []
+    async def _read(self, packets: Sequence[Publication], sink: Sink) -> tuple[list[Delivered], list[Unread]]:
+        messages: list[Delivered] = []
         unread: list[Unread] = []
         for packet in packets:
             topic, payload = packet.topic, packet.payload

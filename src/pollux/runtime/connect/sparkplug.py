@@ -21,7 +21,7 @@ from pollux.runtime.connect.mqtt_link import MqttLink, MqttLost
 from pollux.runtime.connect.mqtt_packets import Publication
 from pollux.runtime.connect.sparkplug_payload import DataType, Metric, Payload, decode, encode
 from pollux.runtime.connect.sparkplug_session import Address, Outcome, Session
-from pollux.runtime.connect.wire import Message, refuse
+from pollux.runtime.connect.wire import Delivered, Message, refuse
 
 NAMESPACE = "spBv1.0"
 REBIRTH = "Node Control/Rebirth"
@@ -96,8 +96,8 @@ class SparkplugConnector(OnBroker):
         for edge in self._edges:  # whoever was born before we came says what it has
             self._ask(edge)
 
-    async def _read(self, packets: Sequence[Publication], sink: Sink) -> tuple[list[Message], list[Unread]]:
-        messages: list[Message] = []
+    async def _read(self, packets: Sequence[Publication], sink: Sink) -> tuple[list[Delivered], list[Unread]]:
+        messages: list[Delivered] = []
         unread: list[Unread] = []
         for packet in packets:
             _, _, kind, edge, *device = packet.topic.split("/")
@@ -116,7 +116,7 @@ class SparkplugConnector(OnBroker):
         return messages, unread
 
     async def _values(
-        self, packet: Publication, outcome: Outcome, sink: Sink, messages: list[Message], unread: list[Unread]
+        self, packet: Publication, outcome: Outcome, sink: Sink, messages: list[Delivered], unread: list[Unread]
     ) -> None:
         for value in outcome.values:
             tag = self._tags.get(value.address)

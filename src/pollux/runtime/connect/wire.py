@@ -3,7 +3,10 @@
     topic pollux/<site>/<tag>   {"t": 1732400000.0, "v": 1.25, "unit": "m"}      unit may be left out
     topic pollux/<site>         {"t": 1732400000.0, "values": {"LT101": 1.25, "TT101": null}}
     HTTP body                   {"readings": [{"site": "plant", "tag": "LT101", "t": ..., "v": ..., "unit": ...}, ...]}
+    a fleet, packed             {"t": ..., "first": 0, "values": {"level": [1.25, null, ...], "flow": [...]}}
 
+A list holds one value for each member of the fleet, from position `first` on; `"members": [name, ...]` names them
+instead.
 `null` says "no value" and becomes NaN. `NaN` and `Infinity` are not JSON and are refused. What is refused raises
 `MessageError` with one of `REASONS`.
 """
@@ -12,12 +15,15 @@ import json
 import math
 from typing import Any, Literal, NamedTuple, NoReturn
 
+import numpy as np
+from jaxtyping import Float
+
 from pollux.core.errors import MessageError
 
 MAX_BYTES = 65_536
 MAX_DEPTH = 8
 MAX_VALUES = 4096
-"""Values in one packed message."""
+"""Tags in one packed message."""
 
 REASONS = (
     "oversized", "malformed", "nested", "topic", "nonfinite", "time", "unknown_tag", "unit", "range", "authority",
@@ -40,7 +46,26 @@ class Message(NamedTuple):
     """The connector, where `source` is a caller."""
 
 
-def parse_mqtt(source: str, topic: str, payload: bytes, prefix: str = "pollux") -> tuple[Message, ...]:
+class Columns(NamedTuple):
+    """Readings of many members of a fleet at one time: a column for each tag, NaN where a member has none."""
+
+    source: str
+    site: str
+    """The fleet's."""
+    t: float
+    members: "tuple[str, ...] | int"
+    """Their names, or the position of the first in the fleet's order."""
+    tags: tuple[str, ...]
+    values: Float[np.ndarray, "tags members"]
+    """In the unit of the wiring."""
+    via: str = ""
+
+
+Delivered = Message | Columns
+"""What connectors deliver."""
+
+
+def parse_mqtt(source: str, topic: str, payload: bytes, prefix: str = "pollux") -> tuple[Delivered, ...]:
     """The messages of one MQTT packet. Raises `MessageError`."""
     parts = topic.split("/")
     if parts[0] != prefix or len(parts) not in (2, 3) or not all(parts):
@@ -53,7 +78,7 @@ def parse_mqtt(source: str, topic: str, payload: bytes, prefix: str = "pollux") 
 
 def parse_body(
     source: str, payload: bytes, site: str | None = None, via: str = ""
-) -> "tuple[tuple[Message, ...], list[MessageError]]":
+) -> "tuple[tuple[Delivered, ...], list[MessageError]]":
     """The messages of one HTTP body, and an error for each reading that is refused.
 
     `site` is used where a reading names none. Raises `MessageError` when the body itself is wrong.
@@ -62,7 +87,7 @@ def parse_body(
     readings = body.get("readings")
     if not isinstance(readings, list):
         refuse("malformed", 'a body reads {"readings": [...]}', body, "Put the readings into that list.")
-    messages: list[Message] = []
+    messages: list[Delivered] = []
     errors: list[MessageError] = []
     for reading in readings:
         try:
@@ -130,14 +155,41 @@ def _one(source: str, site: str, tag: str, body: dict[str, Any], via: str = "") 
     return Message(source, site, tag, number("t", body["t"]), number("v", body["v"]), unit, via)
 
 
-def _packed(source: str, site: str, body: dict[str, Any], via: str = "") -> tuple[Message, ...]:
+def _packed(source: str, site: str, body: dict[str, Any], via: str = "") -> tuple[Delivered, ...]:
     values = body.get("values")
     if not isinstance(values, dict) or "t" not in body:
         refuse("malformed", "a packed message has `t` and `values`", body, 'Write {"t": ..., "values": {"tag": ...}}.')
     if len(values) > MAX_VALUES:
         refuse("oversized", f"a packed message has at most {MAX_VALUES} values", len(values), "Split it.")
     t = number("t", body["t"])
+    if any(isinstance(v, list) for v in values.values()):
+        return (_columns(source, site, t, body, values, via),)
     return tuple(Message(source, site, _name("tag", tag), t, number("v", v), None, via) for tag, v in values.items())
+
+
+def _columns(source: str, site: str, t: float, body: dict[str, Any], values: dict[str, Any], via: str) -> Columns:
+    lengths = {len(v) if isinstance(v, list) else -1 for v in values.values()}
+    if len(lengths) != 1 or 0 in lengths:
+        refuse("malformed", "all columns have the same length", lengths, "Write `null` where a member has no value.")
+    for tag, column in values.items():
+        _name("tag", tag)
+        strange = set(map(type, column)) - {float, int, type(None)}
+        if strange:
+            refuse("malformed", f"column {tag!r} holds numbers", strange, "Send numbers, and `null` for no value.")
+    members, n = body.get("members", body.get("first", 0)), next(iter(lengths))
+    if isinstance(members, list):
+        if len(members) != n:
+            refuse("malformed", f"`members` names all {n} members of the columns", len(members), "Name each once.")
+        members = tuple(_name("members", m) for m in members)
+    elif type(members) is not int or members < 0:
+        refuse("malformed", "`first` is a position from 0 on", members, "Leave it out to begin with the first member.")
+    try:
+        table = np.array(list(values.values()), dtype=np.float64)
+    except OverflowError:
+        table = np.full((1, 1), np.inf)
+    if np.isinf(table).any():
+        refuse("nonfinite", "a value is a finite number", "infinity", "Send `null` when there is no value.")
+    return Columns(source, site, t, members, tuple(values), table, via)
 
 
 def _name(key: str, value: Any) -> str:
