@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pollux.core.errors import CorruptionError, StoreError
 from pollux.core.signals import Belief, Health
-from pollux.runtime.align import AlignState, Bin
+from pollux.runtime import align
+from pollux.runtime.binding import Binding
 from pollux.runtime.store.codec import Codec
 
 
@@ -135,7 +136,7 @@ def test_a_type_that_changed_is_said():
 def test_the_values_of_the_walk_are_learnt_from_an_example():
     x = np.array([1.0, math.nan])
     belief = Belief("w", 1.0, "b", "r", x, np.eye(2), x, x, x, x, (Health.GOOD, Health.MISSING), 0.5, 1, x)
-    state = AlignState(3.0, None, 0, 0, x, (Bin(1, x, x),))
+    state = replace(align.start(Binding("w", "w", "event", 1.0, 0.0, 1.0, 0, 0, (), ())), k=np.array([1]), t=x[None])
     codec = Codec.of((belief, state))
     got, aligned = codec.decode(codec.encode((belief, state)))
     assert got.cov.tobytes() == belief.cov.tobytes()

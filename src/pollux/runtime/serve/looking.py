@@ -98,7 +98,7 @@ async def history(call: Call[HistoryParams]) -> dict[str, Any]:
 async def forecast(call: Call[ForecastParams]) -> dict[str, Any]:
     """What is expected under the present plan; the kept forecast while it is of the present belief."""
     live, kept = call.live, call.live.forecast
-    if kept is None or kept.source != live.state.belief.id:
+    if kept is None or kept.source != live.view.belief.id:
         kept = await call.lane.aside(live.foresee)
         live.keep(kept)
     return forecast_json(live.face, kept, call.params.hours)
@@ -124,6 +124,7 @@ async def diagnose(call: Call[NoParams]) -> dict[str, Any]:
             for i, s in enumerate(live.face.sensors)
         },
         "trust": judged,
+        "time": call.lane.sources(),
         "unfused": {reason: call.lane.unfused[reason] for reason in WHY},
         "refused": dict(call.host.refused()),
     }

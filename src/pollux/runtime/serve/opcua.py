@@ -70,7 +70,7 @@ class OpcUaFace:
     async def _look(self) -> None:
         """Hand the newest frame of every twin over, when it has moved."""
         for name, lane in self._host.lanes().items():
-            if lane.live.ready:
+            if lane.live.visible:
                 frame = lane.live.frame()
                 mark = frame["t"] + frame["data_age"]
                 if self._shown.get(name) != mark:

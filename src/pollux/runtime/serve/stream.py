@@ -84,7 +84,7 @@ async def _twin(socket: WebSocket, lane: Lane) -> None:
 
 
 def _offer(listener: Listener, lane: Lane) -> None:
-    if lane.live.ready:
+    if lane.live.visible:
         listener.put("frame", dumps(lane.live.frame()))
 
 
