@@ -271,22 +271,22 @@ def test_a_server_that_does_not_flush_is_refused(postgres_server, place):
         postgres_server.start()
 
 
-def test_versions_are_upgraded_in_one_transaction_or_refused(postgres_server, place, monkeypatch):
+def test_each_version_is_reached_in_one_transaction_and_a_newer_one_refused(postgres_server, place, monkeypatch):
     store = open_place(place)
     append(store, rows_of(3, int(store.tag_ids("a", ["x"])[0])))
     store.close()
-    monkeypatch.setattr(postgres_schema, "VERSION", 3)
-    monkeypatch.setattr(postgres_schema, "UPGRADES", {1: "CREATE TABLE two(x bigint)", 2: "SELECT nothing"})
+    monkeypatch.setattr(postgres_schema, "VERSION", 5)
+    monkeypatch.setattr(postgres_schema, "UPGRADES", {3: "CREATE TABLE two(x bigint); SELECT nothing"})
     with pytest.raises(StoreError, match="nothing"):
         open_place(place)
-    assert statement(postgres_server, place, "SELECT version FROM pollux") == [(1,)]
-    monkeypatch.setattr(postgres_schema, "UPGRADES", {1: "CREATE TABLE two(x bigint)", 2: "DROP TABLE two"})
+    assert statement(postgres_server, place, "SELECT version FROM pollux") == [(3,)]
+    monkeypatch.setattr(postgres_schema, "UPGRADES", {3: "CREATE TABLE two(x bigint)", 4: "DROP TABLE two"})
     store = open_place(place)
     assert store.verify() == 4
     store.close()
-    assert statement(postgres_server, place, "SELECT version FROM pollux") == [(3,)]
+    assert statement(postgres_server, place, "SELECT version FROM pollux") == [(5,)]
     monkeypatch.undo()
-    with pytest.raises(StoreError, match="has version 3"):
+    with pytest.raises(StoreError, match="has version 5"):
         open_place(place)
 
 

@@ -10,9 +10,17 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pollux.runtime.store.base import Rows
-from pollux.runtime.store.layout import find_in_chunk, join, pack_chunk, sort_by_tag_and_time, take, unpack_chunk
+from pollux.runtime.store.layout import (
+    find_in_chunk,
+    join,
+    pack_chunk,
+    runs_of,
+    sort_by_tag_and_time,
+    take,
+    unpack_chunk,
+)
 from pollux.runtime.store.seal import check_seal, seal
-from pollux.runtime.store.shelves import nodes_of
+from pollux.runtime.store.shelves import nodes_of, split
 from pollux.runtime.store.sql import Connection, fetch
 from pollux.runtime.store.thin import thin_rows
 
@@ -26,6 +34,9 @@ WIDE = 2048
 LARGE = 8192
 """A chunk of one tag holds at most this many rows, 128 kB: what a narrow query reads too much."""
 
+PAGE = 64
+"""Chunks fetched at a time where all are read."""
+
 COLUMNS = "id, level, node, t_min, t_max, rows, data, seal"
 OF_TAG = f"level=? AND node IN ({','.join('?' * len(nodes_of(0)))})"
 
@@ -37,8 +48,18 @@ class ChunkWriter:
         self._connection = connection
         self._key = connection.execute("SELECT coalesce(max(id), 0) FROM chunk").get
 
-    def write(self, level: int, node: int, rows: Rows) -> None:
-        """Keep rows of one range, sorted by (tag, t); `node` with one tag may have any number."""
+    def keep(self, rows: Rows, low: int, width: int) -> None:
+        """Keep rows of the range of 2^width tags from `low`, sorted by (tag, t), and their levels for charts."""
+        levels = [(0, rows)]
+        for level in LEVELS:
+            levels.append((level, thin_rows(levels[-1][1], level)))
+        for node, a, b in split(rows.tag, low, width, WIDE):
+            first, last = rows.tag[a], rows.tag[b - 1]
+            for level, part in levels:
+                inside = slice(int(part.tag.searchsorted(first)), int(part.tag.searchsorted(last, "right")))
+                self._write(level, node, take(part, inside))
+
+    def _write(self, level: int, node: int, rows: Rows) -> None:
         last = self._connection.execute(
             "SELECT id, rows FROM chunk WHERE level=? AND node=? ORDER BY t_max DESC LIMIT 1", (level, node)
         ).fetchone()
@@ -69,6 +90,20 @@ def read_chunks(
     return [find_in_chunk(_verified(row), row[5], tag) for row in rows]
 
 
+def without_known(connection: Connection, rows: Rows, late: np.ndarray) -> Rows:
+    """`rows`, sorted by (tag, t), without the instants that chunks hold already; only those marked `late` can be."""
+    at = np.flatnonzero(late)
+    if not len(at):
+        return rows
+    again = np.zeros(len(rows), bool)
+    for mine in np.split(at, runs_of(rows.tag[at])[1:]):
+        start, end = float(rows.t[mine[0]]), float(rows.t[mine[-1]])
+        known = [t for t, _ in read_chunks(connection, 0, int(rows.tag[mine[0]]), start, end)]
+        if known:
+            again[mine] = np.isin(rows.t[mine], np.concatenate(known))
+    return take(rows, ~again) if again.any() else rows
+
+
 def newest_first(connection: Connection, tag: int) -> Iterator[tuple[float, np.ndarray]]:
     """(largest time in the chunk, times of one tag), chunk by chunk."""
     for key, t_max in fetch(
@@ -76,6 +111,16 @@ def newest_first(connection: Connection, tag: int) -> Iterator[tuple[float, np.n
     ):
         row = connection.execute(f"SELECT {COLUMNS} FROM chunk WHERE id=?", (key,)).fetchone()
         yield t_max, find_in_chunk(_verified(row), row[5], tag)[0]
+
+
+def check_chunks(connection: Connection) -> None:
+    """Raises `CorruptionError` at the first that is damaged."""
+    at, page = 0, PAGE
+    while page == PAGE:
+        rows = fetch(connection, f"SELECT {COLUMNS} FROM chunk WHERE id>? ORDER BY id LIMIT ?", (at, PAGE))
+        for row in rows:
+            _verified(row)
+        at, page = (rows[-1][0] if rows else at), len(rows)
 
 
 def between(parts: Sequence[tuple[np.ndarray, np.ndarray]], start: float, end: float) -> tuple[np.ndarray, np.ndarray]:

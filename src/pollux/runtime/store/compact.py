@@ -12,13 +12,12 @@ import numpy as np
 from pollux.core.errors import CorruptionError
 from pollux.runtime.store import meta
 from pollux.runtime.store.base import Rows
-from pollux.runtime.store.chunks import LEVELS, WIDE, ChunkWriter, between, read_chunks
+from pollux.runtime.store.chunks import ChunkWriter, without_known
 from pollux.runtime.store.journal import read_blocks
 from pollux.runtime.store.layout import join, runs_of, sort_by_tag_and_time, take
-from pollux.runtime.store.shelves import BITS, split
+from pollux.runtime.store.shelves import BITS
 from pollux.runtime.store.sql import Connection
 from pollux.runtime.store.tail import Tail
-from pollux.runtime.store.thin import thin_rows
 
 TAIL_ROWS, TAIL_BLOCKS = 65_536, 256
 """A tail is turned into chunks from this many rows or blocks on ..."""
@@ -108,7 +107,7 @@ class Compactor:
             parts.append(take(run.by_tag, slice(a, b)))
         rows = self._unknown(sort_by_tag_and_time(join(parts)))
         if len(rows):
-            self._write(rows, low, width)
+            ChunkWriter(self._connection).keep(rows, low, width)
         finished = high >= len(self._counts) - 1
         self._next = Progress(end, 0, 0) if finished else Progress(self._at.compacted, end, high)
         for key in ("compacted", "compacting", "shelved"):
@@ -141,25 +140,8 @@ class Compactor:
         tags = rows.tag[starts]
         if len(tags) and tags[-1] >= len(self._newest):
             self._newest = np.concatenate([self._newest, np.full(int(tags[-1]) + 1, self._bound)])
-        again = np.zeros(len(rows), bool)
         late = rows.t <= self._newest[rows.tag]
-        at = np.flatnonzero(late)
-        for mine in np.split(at, runs_of(rows.tag[at])[1:]) if len(at) else ():
-            tag, start, end = int(rows.tag[mine[0]]), float(rows.t[mine[0]]), float(rows.t[mine[-1]])
-            known, _ = between(read_chunks(self._connection, 0, tag, start, end), start, end)
-            again[mine] = np.isin(rows.t[mine], known)
         if len(tags):
             ends = np.r_[starts[1:], len(rows)] - 1
             self._newest[tags] = np.maximum(self._newest[tags], rows.t[ends])
-        return take(rows, ~again) if again.any() else rows
-
-    def _write(self, rows: Rows, low: int, width: int) -> None:
-        writer = ChunkWriter(self._connection)
-        levels = [(0, rows)]
-        for level in LEVELS:
-            levels.append((level, thin_rows(levels[-1][1], level)))
-        for node, a, b in split(rows.tag, low, width, WIDE):
-            first, last = rows.tag[a], rows.tag[b - 1]
-            for level, part in levels:
-                inside = slice(int(part.tag.searchsorted(first)), int(part.tag.searchsorted(last, "right")))
-                writer.write(level, node, take(part, inside))
+        return without_known(self._connection, rows, late)

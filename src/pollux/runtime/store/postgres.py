@@ -14,10 +14,11 @@ import psycopg
 from psycopg import conninfo, errors, sql
 
 from pollux.core.errors import CorruptionError, FencedError, StoreError
-from pollux.runtime.store import meta
+from pollux.runtime.store import meta, postgres_schema
 from pollux.runtime.store.postgres_link import DELAYS, PostgresConnection
 from pollux.runtime.store.postgres_schema import check_server, ensure_tables, guarded
 from pollux.runtime.store.tables import TableStore
+from pollux.runtime.store.upgrade import upgrade
 
 LINK = {
     "connect_timeout": "5",
@@ -63,15 +64,19 @@ class PostgresStore(TableStore[PostgresConnection]):
             first = self._session(takeover)
             opened.callback(first.close)
             check_server(first, place)
-            ensure_tables(first, schema, place)
+            version = ensure_tables(first, schema, place)
             sessions = iter([first])
             self._writer = PostgresConnection(lambda: next(sessions, None) or self._session(), delays)
             opened.callback(self._writer.close)
+            upgrade(self._writer, version, postgres_schema.UPGRADES, self._reached)
             self._commits = meta.read(self._writer, "commits")
             self._reader = self._open_reader()
             opened.callback(self._reader.close)
             self._load()
             opened.pop_all()
+
+    def _reached(self, version: int) -> None:
+        self._writer.execute("UPDATE pollux SET version = ?", (version,))
 
     def _guarded(self) -> AbstractContextManager[None]:
         return guarded(self._epoch.place)

@@ -16,13 +16,26 @@ from pollux.runtime.store.base import UnavailableError
 
 log = logging.getLogger("pollux.store")
 
-VERSION = 2
+VERSION = 3
 """Version of these tables."""
 
-UPGRADES: Mapping[int, str] = {}
-"""From a version to the next: the statements, run in one transaction."""
+CHUNK = """
+CREATE TABLE chunk(id bigint PRIMARY KEY, level bigint NOT NULL, node bigint NOT NULL, t_min float8 NOT NULL,
+                   t_max float8 NOT NULL, rows bigint NOT NULL, data bytea NOT NULL, seal bytea NOT NULL);
+CREATE INDEX chunk_by_node ON chunk(level, node, t_max, t_min);
+CREATE INDEX chunk_by_age ON chunk(t_max) WHERE level = 0;
+ALTER TABLE chunk ALTER data SET STORAGE EXTERNAL;
+"""
+"""Measurements hardly compress: not even tried."""
 
-BLOBS = ("block", "chunk", "track", "snapshot")
+UPGRADES: Mapping[int, str] = {
+    1: "ALTER TABLE chunk RENAME TO chunk_1; DROP INDEX chunk_by_tag;"
+    " ALTER INDEX chunk_pkey RENAME TO chunk_1_pkey;" + CHUNK,
+    2: "DROP TABLE chunk_1",
+}
+"""From a version to the next, see `upgrade`."""
+
+BLOBS = ("block", "track", "snapshot")
 
 TABLES = """
 CREATE TABLE meta(key text PRIMARY KEY, value bigint NOT NULL, seal bytea NOT NULL);
@@ -30,10 +43,6 @@ CREATE TABLE tag(id bigint PRIMARY KEY, twin text NOT NULL, name text NOT NULL, 
                  UNIQUE(twin, name));
 CREATE TABLE block(first bigint PRIMARY KEY, rows bigint NOT NULL, received float8 NOT NULL, data bytea NOT NULL,
                    previous bytea NOT NULL, seal bytea NOT NULL);
-CREATE TABLE chunk(id bigint PRIMARY KEY, level bigint NOT NULL, node bigint NOT NULL, t_min float8 NOT NULL,
-                   t_max float8 NOT NULL, rows bigint NOT NULL, data bytea NOT NULL, seal bytea NOT NULL);
-CREATE INDEX chunk_by_node ON chunk(level, node, t_max, t_min);
-CREATE INDEX chunk_by_age ON chunk(t_max) WHERE level = 0;
 CREATE TABLE track(id bigint PRIMARY KEY, twin text NOT NULL, t_min float8 NOT NULL, t_max float8 NOT NULL,
                    rows bigint NOT NULL, width bigint NOT NULL, data bytea NOT NULL, seal bytea NOT NULL);
 CREATE INDEX track_by_twin ON track(twin, t_max, t_min);
@@ -100,35 +109,31 @@ def check_server(raw: psycopg.Connection, place: str) -> None:
         )
 
 
-def ensure_tables(raw: psycopg.Connection, schema: str, place: str) -> None:
-    """Make the schema and its tables, or bring them to this version. Raises `StoreError` for another's or a newer."""
+def ensure_tables(raw: psycopg.Connection, schema: str, place: str) -> int:
+    """Make the schema and its tables where they are missing; their version. Raises `StoreError` for another's or a
+    newer."""
     with raw.transaction():
         raw.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
         found = {
             row[0] for row in raw.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (schema,)).fetchall()
         }
         if not found:
-            raw.execute(TABLES.encode())
-            for name in BLOBS:  # measurements hardly compress: not even tried
+            raw.execute((TABLES + CHUNK).encode())
+            for name in BLOBS:
                 raw.execute(sql.SQL("ALTER TABLE {} ALTER data SET STORAGE EXTERNAL").format(sql.Identifier(name)))
             raw.execute("INSERT INTO pollux VALUES (%s)", (VERSION,))
-            return
+            return VERSION
         row = raw.execute("SELECT version FROM pollux").fetchone() if "pollux" in found else None
         if row is None:
             raise StoreError(
                 f"The store must be a schema that Pollux made: {place} holds other tables. Name another schema."
             )
-        for version in range(row[0], VERSION):
-            if version not in UPGRADES:
-                break
-            raw.execute(UPGRADES[version].encode())
-            raw.execute("UPDATE pollux SET version = %s", (version + 1,))
-            row = (version + 1,)
-        if row[0] != VERSION:
+        if row[0] != VERSION and row[0] not in UPGRADES:
             raise StoreError(
                 f"This Pollux reads store version {VERSION}: {place} has version {row[0]}. "
                 "Use the Pollux that wrote it, or name a new schema."
             )
+        return row[0]
 
 
 def _first(error: BaseException) -> str:

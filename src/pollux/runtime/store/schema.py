@@ -4,23 +4,31 @@ WAL with `synchronous=FULL`: a commit returns after the write-ahead log is on th
 survives a power cut. STRICT tables refuse a value of another type. Every row carries a seal over its other columns.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
 
 from pollux.core.errors import CorruptionError, FencedError, StoreError
+from pollux.runtime.store.upgrade import upgrade
 from pollux.runtime.store.wal import check_wal, wal_frames
 
 APPLICATION_ID = 0x504C5558
 """`PLUX`: marks the file as a Pollux store."""
 
-VERSION = 2
+VERSION = 3
 """Version of the schema (`user_version`)."""
 
 PAGE_SIZE = 16384
 """Larger pages suit blobs: 17 M rows/s at 10,000 a commit, against 11 M/s with 4 kB pages, in a trial."""
+
+CHUNK = """
+CREATE TABLE chunk(id INTEGER PRIMARY KEY, level INTEGER NOT NULL, node INTEGER NOT NULL, t_min REAL NOT NULL,
+                   t_max REAL NOT NULL, rows INTEGER NOT NULL, data BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
+CREATE INDEX chunk_by_node ON chunk(level, node, t_max, t_min);
+CREATE INDEX chunk_by_age ON chunk(t_max) WHERE level = 0;
+"""
 
 TABLES = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL, seal BLOB NOT NULL) STRICT;
@@ -28,10 +36,6 @@ CREATE TABLE tag(id INTEGER PRIMARY KEY, twin TEXT NOT NULL, name TEXT NOT NULL,
                  UNIQUE(twin, name)) STRICT;
 CREATE TABLE block(first INTEGER PRIMARY KEY, rows INTEGER NOT NULL, received REAL NOT NULL, data BLOB NOT NULL,
                    previous BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
-CREATE TABLE chunk(id INTEGER PRIMARY KEY, level INTEGER NOT NULL, node INTEGER NOT NULL, t_min REAL NOT NULL,
-                   t_max REAL NOT NULL, rows INTEGER NOT NULL, data BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
-CREATE INDEX chunk_by_node ON chunk(level, node, t_max, t_min);
-CREATE INDEX chunk_by_age ON chunk(t_max) WHERE level = 0;
 CREATE TABLE track(id INTEGER PRIMARY KEY, twin TEXT NOT NULL, t_min REAL NOT NULL, t_max REAL NOT NULL,
                    rows INTEGER NOT NULL, width INTEGER NOT NULL, data BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
 CREATE INDEX track_by_twin ON track(twin, t_max, t_min);
@@ -46,6 +50,13 @@ CREATE TABLE refused(id INTEGER PRIMARY KEY, received REAL NOT NULL, source TEXT
                      reason TEXT NOT NULL, message TEXT NOT NULL, payload BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
 CREATE TABLE refused_count(reason TEXT PRIMARY KEY, n INTEGER NOT NULL, seal BLOB NOT NULL) STRICT;
 """
+
+
+UPGRADES: Mapping[int, str] = {
+    1: "ALTER TABLE chunk RENAME TO chunk_1; DROP INDEX chunk_by_tag;" + CHUNK,
+    2: "DROP TABLE chunk_1",
+}
+"""From a version to the next, see `upgrade`."""
 
 
 @contextmanager
@@ -88,16 +99,19 @@ def open_writer(path: Path, vfs: str | None = None) -> apsw.Connection:
     if fresh:
         connection.execute(f"PRAGMA page_size={PAGE_SIZE}")
     else:
-        check_version(connection, path)
+        check_version(connection, path, range(1, VERSION + 1))
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute(f"PRAGMA wal_autocheckpoint={16 * 2**20 // PAGE_SIZE}")
     connection.execute(f"PRAGMA journal_size_limit={64 * 2**20}")
     if fresh:
         with connection:
-            connection.execute(TABLES)
+            connection.execute(TABLES + CHUNK)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={VERSION}")
+    else:
+        version = connection.execute("PRAGMA user_version").get
+        upgrade(connection, version, UPGRADES, lambda reached: connection.execute(f"PRAGMA user_version={reached}"))
     return connection
 
 
@@ -109,15 +123,19 @@ def open_reader(path: Path, vfs: str | None = None) -> apsw.Connection:
     return connection
 
 
-def check_version(connection: apsw.Connection, path: Path) -> None:
-    """Refuse a file of another program or of a newer Pollux."""
+def check_version(connection: apsw.Connection, path: Path, known: Container[int] = (VERSION,)) -> None:
+    """Refuse a file of another program or of a version that is not `known`."""
     application, version = (connection.execute(f"PRAGMA {k}").get for k in ("application_id", "user_version"))
     if application != APPLICATION_ID:
         raise StoreError(
             f"The store must be a file that Pollux made: {path} is marked {application:#x}. Choose another path."
         )
-    if version != VERSION:
+    if version not in known:
         raise StoreError(
             f"This Pollux reads store version {VERSION}: {path} has version {version}. "
-            "Use the Pollux that wrote it, or start in a new folder."
+            + (
+                "Start the project once, which brings it to that version."
+                if version < VERSION
+                else "Use the Pollux that wrote it, or start in a new folder."
+            )
         )

@@ -12,6 +12,7 @@ from pollux.core.errors import StoreError
 from pollux.runtime.store import events, meta, refusals, snapshots
 from pollux.runtime.store.base import Block, Event, Refused, Rows, Snapshot, Track
 from pollux.runtime.store.channel import ChannelReader
+from pollux.runtime.store.chunks import check_chunks
 from pollux.runtime.store.compact import Compactor
 from pollux.runtime.store.fence import Epoch
 from pollux.runtime.store.journal import Journal, read_blocks
@@ -216,11 +217,12 @@ class TableStore(ABC, Generic[C]):
             return refusals.read(self._reader, limit)
 
     def verify(self) -> int:
-        """Read and check the whole store: the database's own structure, every journal block. The number of rows."""
+        """Check the whole store: the database's own structure, every chunk, every journal block. The number of rows."""
         with self._guarded():
             connection = self._open_reader()
             try:
                 self._check_structure(connection)
+                check_chunks(connection)
                 return sum(len(block.rows) for block in read_blocks(connection, 0))
             finally:
                 self._close_reader(connection)
