@@ -15,6 +15,7 @@ from pollux.core.time import ManualClock
 from pollux.mirror.update import build_mirror
 from pollux.model.augment import augment
 from pollux.model.statespace import flatten
+from pollux.runtime.archive import Archive
 from pollux.runtime.events import Event
 from pollux.runtime.face import FaultKind, face_of
 from pollux.runtime.lane import Lane
@@ -152,6 +153,7 @@ class TankHost:
     pushed: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.archive = Archive(self.clock)
         self.roster = Roster(lambda: [Cards([lane.live.card() for lane in self.lanes().values()])], self.clock)
 
     def lanes(self) -> dict[str, Lane]:

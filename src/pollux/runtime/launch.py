@@ -30,12 +30,17 @@ log = logging.getLogger("pollux.launch")
 PASSWORD = "POLLUX_MQTT_PASSWORD"
 
 
+def default_state(wiring: Wiring) -> Path:
+    """Where a project keeps its state when nobody says otherwise."""
+    return Path(".pollux") / wiring.name
+
+
 def state_folder(wiring: Wiring, given: Path | None) -> Path:
     """Where a project keeps its journal, tokens and audit: `.pollux/NAME` below the working folder, or `given`.
 
     Raises `StoreError` when it cannot be written.
     """
-    folder = given or Path(".pollux") / wiring.name
+    folder = given or default_state(wiring)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".probe"
@@ -68,7 +73,7 @@ async def launch(
     if demo and wiring.demo is None:
         raise InputError(f"Project {wiring.name!r} has no plant to demonstrate; run it with `pollux run {project}`")
     folder = state_folder(wiring, state)
-    _use_compilation_cache()
+    use_compilation_cache()
     s = wiring.server
     listen = Listen(
         s.host,
@@ -200,7 +205,7 @@ async def _plant(engine: Engine, wiring: Wiring, url: str, secret: str, speed: f
             await task
 
 
-def _use_compilation_cache() -> None:
+def use_compilation_cache() -> None:
     """Keep compiled kernels between starts, private to the user; read by JAX when it is first imported."""
     base = Path(os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")))
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(base / "pollux" / "kernels"))

@@ -10,6 +10,7 @@ from pollux.core.time import Clock
 from pollux.runtime.events import Event
 
 if TYPE_CHECKING:
+    from pollux.runtime.archive import Archive
     from pollux.runtime.lane import Lane
     from pollux.runtime.roster import Roster
 
@@ -107,6 +108,8 @@ class Host(Protocol):
     """`starting`, `live`, `stopping`, or `failed: why`."""
     roster: "Roster"
     """The fleet as a table."""
+    archive: "Archive"
+    """The past."""
 
     def lanes(self) -> Mapping[str, "Lane"]:
         """The live twins by name."""

@@ -22,8 +22,8 @@ from pollux.core.errors import InputError, StoreError
 from pollux.core.signals import Readings
 from pollux.core.time import ManualClock
 from pollux.runtime import frames, proposals
-from pollux.runtime.binding import Binding
-from pollux.runtime.build import Foundation
+from pollux.runtime.binding import Binding, bind
+from pollux.runtime.build import Foundation, blueprint_of, foundation
 from pollux.runtime.events import Event as Fact
 from pollux.runtime.events import StepResult
 from pollux.runtime.fingerprint import digest_of
@@ -38,7 +38,7 @@ from pollux.runtime.store.base import Block, Event, Snapshot, Track
 from pollux.runtime.store.reading import Reading
 from pollux.runtime.store.snapshots import Mark
 from pollux.runtime.store.writer import StoreWriter
-from pollux.runtime.wiring import TwinWiring
+from pollux.runtime.wiring import TwinWiring, Wiring
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,18 @@ class Subject:
     base: Foundation
     binding: Binding
     wiring: TwinWiring
+
+
+def subject(wiring: Wiring, name: str) -> Subject:
+    """A twin of a project, compiled; `name` may be empty where there is one. Slow. Raises `InputError`."""
+    known = [twin.name for twin in wiring.twins]
+    twin = next((t for t in wiring.twins if t.name == name or (name == "" and len(known) == 1)), None)
+    if twin is None:
+        raise InputError(
+            f"Say which twin: {name[:100]!r} is none of {known}; the past of members of fleets is not kept"
+        )
+    base = foundation(twin, blueprint_of(twin, wiring.folder))
+    return Subject(base, bind(twin, base.space.y, base.space.u), twin)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import typer
 from pollux.core.errors import AccessError, DefinitionError, InputError, MissingExtraError, StoreError
 from pollux.runtime.cli.edge import EdgeKernel
 from pollux.runtime.cli.output import emit
+from pollux.runtime.cli.recall import recall
 from pollux.runtime.cli.remote import Json, State, Token, Twin, Url, command_of
 from pollux.runtime.cli.state import only_state
 from pollux.runtime.serve.capabilities import CAPABILITIES
@@ -43,6 +44,7 @@ def add_commands(app: typer.Typer) -> None:
         ("check", check, "Twins"),
         ("fit", fit, "Twins"),
         ("replay", replay, "Twins"),
+        ("recall", recall, "Look"),
         ("stop", stop, "Act"),
     ):
         app.command(name, rich_help_panel=panel)(command)

@@ -24,7 +24,7 @@ State = Annotated[Path | None, typer.Option("--state", envvar="POLLUX_STATE", he
 Assigned = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="An input and its value; repeatable")]
 
 
-OWN = ("audit", "stop")
+OWN = ("audit", "recall", "stop")
 """Capabilities whose command does more than ask the server (`local`)."""
 
 

@@ -116,6 +116,20 @@ def _between(value: float | None, low: float, high: float | None) -> str:
     return f"{value:.3f}, expected {low:.3f} to {high:.3f}"
 
 
+def recall(answer: Any) -> Any:
+    """What was asked and what it rests on; estimates, alarms and the last decision."""
+    rests = {"rows": answer["rows"], "received": instant(answer["received"])}
+    told = {} if answer["decision"] is None else {"decision": [_proposal(answer["decision"])]}
+    return (
+        {"at": f"{instant(answer['at'])} UTC, by the {answer['by']}", "what": answer["meaning"]}
+        | {"t": answer["t"], "belief": answer["belief"], "digest": answer["digest"][:16]}
+        | rests
+        | ({"note": answer["note"]} if answer["note"] else {})
+        | {"estimates": answer["estimates"], "alarms": [_alarm(a) for a in answer["frame"]["alarms"]]}
+        | told
+    )
+
+
 def alarms(answer: Any) -> Any:
     """One line an alarm."""
     return {"alarms": [_alarm(a) for a in answer["alarms"]], "suppressed": answer["suppressed"]}
@@ -178,7 +192,7 @@ def _proposal(p: Mapping[str, Any]) -> dict[str, Any]:
 
 VIEWS: Mapping[str, View] = {
     "twins": twins, "diagnose": diagnose, "observe": observe, "history": history, "forecast": forecast,
-    "what_if": what_if, "alarms": alarms,
+    "what_if": what_if, "alarms": alarms, "recall": recall,
     "proposals": proposals, "propose": proposal, "optimise": proposal, "approve": proposal, "reject": proposal,
     "explain": explain, "audit": audit, "describe": describe,
 }  # fmt: skip

@@ -11,6 +11,7 @@ from pollux.runtime import proposals
 from pollux.runtime.explain import explain
 from pollux.runtime.frames import alarm_json, face_json, sensors
 from pollux.runtime.jsonable import number, numbers
+from pollux.runtime.moments import moment
 from pollux.runtime.outlooks import forecast_json
 from pollux.runtime.rings import Z95, Span
 from pollux.runtime.roster import SORTS, View
@@ -53,6 +54,13 @@ class IdParams(Params):
     """What to explain."""
 
     id: Id = Field(description="Id of an alarm, a proposal or a command")
+
+
+class RecallParams(Params):
+    """Which moment, and on which clock."""
+
+    at: str = Field(min_length=1, max_length=100, description="2026-11-24T14:03 (UTC unless it says), or seconds")
+    event_time: bool = Field(False, description="What was believed about this time, not at this time")
 
 
 class AlarmParams(Params):
@@ -133,6 +141,11 @@ async def diagnose(call: Call[NoParams]) -> dict[str, Any]:
 async def explain_(call: Call[IdParams]) -> dict[str, Any]:
     """Why: from recorded numbers."""
     return await call.lane.aside(explain, call.live, call.params.id)
+
+
+async def recall(call: Call[RecallParams]) -> dict[str, Any]:
+    """What the twin knew at a moment."""
+    return await call.host.archive.recall(call.twin, moment(call.params.at, call.params.event_time))
 
 
 async def alarms(call: Call[AlarmParams]) -> dict[str, Any]:
@@ -242,6 +255,15 @@ LOOKING: tuple[Capability, ...] = (
         "Explanation",
         "Why an alarm was raised or an action proposed, from recorded numbers.",
         explain_,
+    ),
+    Capability(
+        "recall",
+        "query",
+        "viewer",
+        RecallParams,
+        "{at, by, t, digest, estimates, decision, frame: Frame, ...}",
+        "What the twin knew at a past moment, computed again from the journal, bit for bit.",
+        recall,
     ),
     Capability(
         "alarms",

@@ -1,0 +1,53 @@
+"""`pollux recall`: what a twin knew at a moment, from the running project, or from a state folder without it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pollux.runtime.cli.output import emit
+from pollux.runtime.cli.remote import Json, State, Token, Url
+from pollux.runtime.cli.views import seen
+from pollux.runtime.serve.capabilities import CAPABILITIES
+
+
+def recall(
+    twin: Annotated[str, typer.Argument(help="Name of the twin; not needed where there is only one")] = "",
+    at: Annotated[
+        str, typer.Option(help="2026-11-24T14:03 (UTC unless it says otherwise), or seconds since 1970")
+    ] = "",
+    event_time: Annotated[
+        bool, typer.Option("--event-time", help="What was believed about this time, instead of at this time")
+    ] = False,
+    project: Annotated[
+        Path | None, typer.Option(help="Compute it here, from the project's files and its state folder, not the server")
+    ] = None,
+    json: Json = False,
+    url: Url = None,
+    token: Token = None,
+    state: State = None,
+) -> None:
+    """What the twin knew at a past moment, computed again from the journal, bit for bit."""
+    from pollux.runtime.cli.connection import connect
+    from pollux.runtime.moments import moment
+
+    when = moment(at, event_time)
+    if project is None:
+        params = {"at": at, "event_time": "true" if event_time else None}
+        found = connect(url, token, state).run(CAPABILITIES["recall"], twin, params)
+    else:
+        found = offline(project, state, twin, when)
+    emit(found if json else seen("recall", found), json)
+
+
+def offline(project: Path, state: Path | None, twin: str, when: Any) -> dict[str, Any]:
+    """The same without a server. Beside a running project this is safe: the store is only read."""
+    from pollux.runtime.launch import default_state, use_compilation_cache
+    from pollux.runtime.recall import answer, recall, subject
+    from pollux.runtime.store.reading import reading
+    from pollux.runtime.wiring import read_wiring
+
+    use_compilation_cache()
+    wiring = read_wiring(project)
+    with reading((state or default_state(wiring)) / "journal.db") as store:
+        return answer(recall(subject(wiring, twin), store, when))
