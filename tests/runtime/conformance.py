@@ -287,6 +287,7 @@ class PushHost:
 
     def __init__(self, link: HttpConnector, clock: ManualClock):
         self.link, self.clock = link, clock
+        self.fleets: dict[str, Any] = {}
 
     def lanes(self) -> dict[str, Any]:
         return {}

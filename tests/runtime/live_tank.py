@@ -153,6 +153,7 @@ class TankHost:
     pushed: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.fleets = {}
         self.archive = Archive(self.clock)
         self.roster = Roster(lambda: [Cards([lane.live.card() for lane in self.lanes().values()])], self.clock)
 

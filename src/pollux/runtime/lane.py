@@ -75,6 +75,9 @@ class Lane:
         self.conversations: dict[str, Any] = {}
         """Person -> an agent's turn that waits for the decision on what it proposed."""
         self.training = asyncio.Lock()
+        self.charts = asyncio.Event()
+        """Set when the charts hold what the store holds."""
+        self.charts.set()
         self._turn = asyncio.Lock()
         self._looking = asyncio.Lock()
         self._published = -FRAME_GAP

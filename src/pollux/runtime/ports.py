@@ -11,6 +11,7 @@ from pollux.runtime.events import Event
 
 if TYPE_CHECKING:
     from pollux.runtime.archive import Archive
+    from pollux.runtime.fleets.lane import FleetLane
     from pollux.runtime.lane import Lane
     from pollux.runtime.roster import Roster
 
@@ -111,8 +112,13 @@ class Host(Protocol):
     archive: "Archive"
     """The past."""
 
+    @property
+    def fleets(self) -> "Mapping[str, FleetLane]":
+        """The fleets by name."""
+        ...
+
     def lanes(self) -> Mapping[str, "Lane"]:
-        """The live twins by name."""
+        """The live twins by name; members of fleets are found by name, and not listed."""
         ...
 
     def refused(self) -> Mapping[str, int]:

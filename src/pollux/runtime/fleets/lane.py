@@ -19,6 +19,7 @@ from pollux.runtime.fleets.border import FleetBorder, Refusal, joined
 from pollux.runtime.fleets.build import FleetBase
 from pollux.runtime.fleets.fold import CODEC, FleetFold
 from pollux.runtime.fleets.members import Member, table
+from pollux.runtime.fleets.past import past, put_before
 from pollux.runtime.fleets.sheet import FleetSheet
 from pollux.runtime.fleets.tags import FleetTags
 from pollux.runtime.lane import Lane
@@ -54,6 +55,8 @@ class FleetLane:
         self._backlog: asyncio.Queue[tuple[int, Cells]] = asyncio.Queue()
         self._turn = asyncio.Lock()
         self._since = 0
+        self._filling: set[asyncio.Task[None]] = set()
+        """Charts of members that are being opened."""
 
     @property
     def name(self) -> str:
@@ -177,8 +180,24 @@ class FleetLane:
         return ticks
 
     def member(self, name: str) -> Lane | None:
-        """A member, as a twin that can be looked at; None for who is not one."""
-        return self.base.opened.lane(self.fold, name) if name in self.fold.slots else None
+        """A member, as a twin that can be looked at; None for who is not one. Called on the event loop."""
+        if name not in self.fold.slots:
+            return None
+        opened = self.base.opened
+        new = not opened.holds(name)
+        lane = opened.lane(self.fold, name)
+        if new:
+            lane.charts.clear()
+            filling = asyncio.create_task(self._fill(lane, name))
+            self._filling.add(filling)
+            filling.add_done_callback(self._filling.discard)
+        return lane
+
+    async def _fill(self, lane: Lane, name: str) -> None:
+        try:
+            put_before(lane.live.ring, await asyncio.to_thread(past, self.fold, name, self._writer.store))
+        finally:
+            lane.charts.set()
 
     def _catch_up(self, store: Store, events: list[Event], seq: int) -> list[Event]:
         """Apply the events at or before a place of the journal; what is left."""

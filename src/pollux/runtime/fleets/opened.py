@@ -63,6 +63,10 @@ class Opened:
         self._lanes.move_to_end(name)
         return lane
 
+    def holds(self, name: str) -> bool:
+        """Whether the member is open."""
+        return name in self._lanes
+
     def show(self, fold: FleetFold) -> None:
         """The fleet has moved on: so do its open members."""
         for name, lane in list(self._lanes.items()):

@@ -10,12 +10,13 @@ from pollux.runtime.serve.acting import ACTING
 from pollux.runtime.serve.asking import ASKING
 from pollux.runtime.serve.auth import need
 from pollux.runtime.serve.capability import Call, Capability
+from pollux.runtime.serve.enrolling import ENROLLING
 from pollux.runtime.serve.looking import LOOKING
 from pollux.runtime.serve.strict import Params
 
 Table = Mapping[str, Capability]
 
-CAPABILITIES: Table = {c.name: c for c in (*LOOKING, *ACTING, *ASKING)}
+CAPABILITIES: Table = {c.name: c for c in (*LOOKING, *ACTING, *ENROLLING, *ASKING)}
 
 
 async def run(host: Host, table: Table, capability: Capability, who: Principal, params: Params, twin: str = "") -> Any:
