@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from pollux.mirror.enkf import Enkf as Enkf
     from pollux.mirror.etkf import Etkf as Etkf
     from pollux.mirror.fleet import build_fleet as build_fleet
+    from pollux.mirror.horizon import Mhe as Mhe
     from pollux.mirror.ienkf import Ienkf as Ienkf
     from pollux.mirror.imm import Imm as Imm
     from pollux.mirror.imm import Mode as Mode
@@ -135,6 +136,7 @@ _HOMES = {
     "smooth": "mirror.smooth",
     "Smoothed": "mirror.smooth",
     "Ienkf": "mirror.ienkf",
+    "Mhe": "mirror.horizon",
     "Var3d": "mirror.var3d",
     "var3d": "mirror.var3d",
     "ParticleFilter": "mirror.particle",

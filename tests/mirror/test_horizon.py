@@ -8,6 +8,9 @@ import pytest
 from scipy.optimize import least_squares, nnls
 
 from pollux import (
+    Ekf,
+    LogNormal,
+    Mhe,
     NoInput,
     Readings,
     Record,
@@ -22,9 +25,6 @@ from pollux import (
     variational,
 )
 from pollux.core.errors import InputError
-from pollux.core.priors import LogNormal
-from pollux.mirror.ekf import Ekf
-from pollux.mirror.horizon import Mhe
 from pollux.model.rk4 import rk4
 from pollux.runtime.records import codec
 
