@@ -7,6 +7,7 @@ import importlib.util
 import numpy as np
 import pytest
 
+from pollux.autonomy.policy import Principal
 from pollux.core.errors import InputError, MessageError, WiringError
 from pollux.core.signals import Readings
 from pollux.core.time import ManualClock
@@ -16,6 +17,9 @@ from pollux.runtime.connect.wire import Columns, Message, parse_body, parse_mqtt
 from pollux.runtime.engine import Engine
 from pollux.runtime.fleets.members import Member
 from pollux.runtime.roster import View
+from pollux.runtime.serve.capabilities import CAPABILITIES
+from pollux.runtime.serve.capabilities import run as ask
+from pollux.runtime.serve.problems import Problem
 from pollux.runtime.wiring import read_wiring
 
 from .project import SOURCE, write
@@ -395,3 +399,30 @@ def test_columns_are_read_strictly():
 def test_wrong_columns_are_refused(body):
     with pytest.raises(MessageError):
         parse_mqtt("mqtt", "pollux/tanks", f'{{"t": 4, {body}}}'.encode())
+
+
+@on_a_loop
+async def test_people_let_members_join_and_leave(folder, tmp_path):
+    async with Bench(folder, tmp_path / "a") as bench:
+
+        async def call(name, role="engineer", **params):
+            capability = CAPABILITIES[name]
+            who = Principal("ana", role, "person")
+            return await ask(bench.engine, CAPABILITIES, capability, who, capability.params(**params))
+
+        assert (await call("join_fleet", fleet="tanks", members=["new"], values={"A": 0.7}))["members"] == N + 1
+        assert bench.fleet.fold.params[bench.fleet.base.fleet.space.index("p", "A"), N] == 0.7
+        await bench.feed([columns(0, N + 1)])
+        assert (await call("leave_fleet", fleet="tanks", members=["tank-0"]))["members"] == N
+        (row,) = (await call("fleets", role="viewer"))["fleets"]
+        assert (row["name"], row["members"], row["capacity"]) == ("tanks", N, 8)
+        for wrong, said in (
+            ({"members": ["new"]}, "unique"),
+            ({"members": ["a b"]}, "a name has"),
+            ({"members": ["b"], "values": {"B": 1.0}}, "no parameter 'B'"),
+            ({"fleet": "lakes", "members": ["b"]}, "no fleet"),
+        ):
+            with pytest.raises(InputError, match=f"(?i){said}"):
+                await call("join_fleet", **{"fleet": "tanks", **wrong})
+        with pytest.raises(Problem):
+            await call("join_fleet", role="operator", fleet="tanks", members=["b"])

@@ -76,6 +76,11 @@ class Fleet:
     substeps: int
     backend: Backend = field(repr=False)
 
+    @property
+    def reach(self) -> float:
+        """The longest gap that an update crosses, s."""
+        return MAX_PIECES * (self.space.system.period or self.dt_max)
+
     def start(self, t: float, params: np.ndarray | None = None, *, count: int | None = None) -> FleetBelief:
         """First beliefs of `count` twins (default: all slots) at time t; `params` is (k,) or (k, count)."""
         space, N = self.space, self.capacity

@@ -12,11 +12,13 @@ PNAS 17).
 
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from pollux.mirror.fleet import Fleet, FleetBelief
+if TYPE_CHECKING:
+    from pollux.mirror.fleet import Fleet, FleetBelief
 
 ENOUGH = 10.0
 """Readings (in effect) before a twin is judged."""
@@ -36,13 +38,13 @@ class FleetWatch:
     """M, D, V of the module docstring."""
 
 
-def start(belief: FleetBelief) -> FleetWatch:
+def start(belief: "FleetBelief") -> FleetWatch:
     """Before the first reading."""
     ny, N = belief.predicted.shape
     return FleetWatch(np.tile(belief.t, (ny, 1)), np.full((ny, N), np.nan), np.zeros(N), np.zeros(N), np.zeros(N))
 
 
-def follow(watch: FleetWatch, belief: FleetBelief, values: Float[np.ndarray, "ny N"], memory: float) -> FleetWatch:
+def follow(watch: FleetWatch, belief: "FleetBelief", values: Float[np.ndarray, "ny N"], memory: float) -> FleetWatch:
     """After an update that gave `belief` from the readings `values`; `memory` is in updates."""
     l, dof = 1.0 - 1.0 / memory, belief.used.sum(axis=0)  # noqa: E741 (the letter of the module docstring)
     judged = np.isfinite(belief.nis)
@@ -81,7 +83,7 @@ class Doing:
     """Share of the sensors that are neither stale nor gated."""
 
 
-def judge(fleet: Fleet, belief: FleetBelief, watch: FleetWatch, stale_after: float, rate: float) -> Doing:
+def judge(fleet: "Fleet", belief: "FleetBelief", watch: FleetWatch, stale_after: float, rate: float) -> Doing:
     """How all twins are doing. A sensor is stale `stale_after` seconds after its last fused reading."""
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = watch.nis / watch.dof

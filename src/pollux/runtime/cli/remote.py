@@ -21,10 +21,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Url = Annotated[str | None, typer.Option("--url", envvar="POLLUX_URL", help="Address of the server")]
 Token = Annotated[str | None, typer.Option("--token", envvar="POLLUX_TOKEN", help="Token, for a server elsewhere")]
 State = Annotated[Path | None, typer.Option("--state", envvar="POLLUX_STATE", help="State folder of the project")]
-Assigned = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="An input and its value; repeatable")]
+Assigned = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="A name and its value; repeatable")]
 
 
-OWN = ("audit", "recall", "stop")
+OWN = ("audit", "recall", "refold", "stop")
 """Capabilities whose command does more than ask the server (`local`)."""
 
 
@@ -83,7 +83,7 @@ def assignments(pairs: list[str]) -> dict[str, float]:
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind, help_ = _plain(field.annotation), field.description or ""
     if name == "values":
-        return _keyword(name, Assigned, ...)
+        return _keyword(name, Assigned, ... if field.is_required() else [])
     if field.is_required():
         return _keyword(name, Annotated[kind, typer.Argument(help=help_)], ...)
     option = typer.Option(f"--{name.replace('_', '-')}", help=help_)

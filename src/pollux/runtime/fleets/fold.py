@@ -8,16 +8,18 @@ readings, by a fleet of one (`past`).
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pollux.core.errors import InputError
-from pollux.mirror.fleet import Fleet, FleetBelief
 from pollux.mirror.fleet_watch import Doing, FleetWatch, follow, judge, renew, start
-from pollux.model.pieces import MAX_PIECES
 from pollux.runtime.binding import Binding
 from pollux.runtime.fleets.align import Cells, FleetAlign, FleetAlignState, FleetBin, Tick
 from pollux.runtime.store.codec import Codec
+
+if TYPE_CHECKING:
+    from pollux.mirror.fleet import Fleet, FleetBelief
 
 MEMORY = 200.0
 """Updates over which a member's consistency is judged."""
@@ -32,32 +34,36 @@ class FleetState:
     align: FleetAlignState
     names: tuple[str, ...]
     params: np.ndarray
-    belief: FleetBelief | None
+    belief: "FleetBelief | None"
     watch: FleetWatch | None
     event: int
     """Id of the newest event in it."""
 
 
-CODEC = Codec((FleetState, FleetAlignState, FleetBin, FleetBelief, FleetWatch))
+def codec() -> Codec:
+    """The codec of snapshots."""
+    from pollux.mirror.fleet import FleetBelief
+
+    return Codec((FleetState, FleetAlignState, FleetBin, FleetBelief, FleetWatch))
 
 
 class FleetFold:
     """One fleet. `feed` is called in the order of the journal, by one thread at a time."""
 
-    def __init__(self, fleet: Fleet, binding: Binding, names: Sequence[str], params: np.ndarray, stale_after: float):
+    def __init__(self, fleet: "Fleet", binding: Binding, names: Sequence[str], params: np.ndarray, stale_after: float):
         self.fleet, self.binding, self.stale_after = fleet, binding, stale_after
         self.align = FleetAlign(len(binding.ports), fleet.capacity, binding.period, binding.lag, binding.jump)
         self.names = [*names, *[""] * (fleet.capacity - len(names))]
         self.slots = {name: i for i, name in enumerate(names)}
         self.params = np.repeat(fleet.space.p0[:, None], fleet.capacity, axis=1)
         self.params[:, : len(names)] = params
-        self.belief: FleetBelief | None = None
+        self.belief: "FleetBelief | None" = None
         self.watch: FleetWatch | None = None
         self.lock = threading.Lock()
         """Held while the arrays of belief and watch change: take it to read them from another thread."""
         self.event = 0
         """Id of the newest event that is folded in."""
-        self._spare: FleetBelief | None = None
+        self._spare: "FleetBelief | None" = None
         self._fresh_slots()
 
     @property
@@ -151,7 +157,7 @@ class FleetFold:
         for port, row in zip(self.binding.ports, tick.value, strict=True):
             (values if port.kind == "sensor" else inputs)[port.column] = row
         with self.lock:
-            if self.belief is None or self.watch is None or tick.t - self.t > MAX_PIECES * self.fleet.dt_max:
+            if self.belief is None or self.watch is None or tick.t - self.t > self.fleet.reach:
                 self.belief = self._begun(tick.t)
                 self.watch, self._spare = start(self.belief), None
             before = self.belief
@@ -159,7 +165,7 @@ class FleetFold:
             self.watch = follow(self.watch, self.belief, values, MEMORY)
             self._spare = before
 
-    def _begun(self, t: float) -> FleetBelief:
+    def _begun(self, t: float) -> "FleetBelief":
         belief = self.fleet.start(t, self.params)
         return replace(belief, active=self.active.copy())
 

@@ -17,7 +17,7 @@ from pollux.runtime.connect.wire import Columns, Delivered, Message
 from pollux.runtime.fleets.align import Cells
 from pollux.runtime.fleets.border import FleetBorder, Refusal, joined
 from pollux.runtime.fleets.build import FleetBase
-from pollux.runtime.fleets.fold import CODEC, FleetFold
+from pollux.runtime.fleets.fold import FleetFold, codec
 from pollux.runtime.fleets.members import Member, table
 from pollux.runtime.fleets.past import past, put_before
 from pollux.runtime.fleets.sheet import FleetSheet
@@ -151,7 +151,7 @@ class FleetLane:
         self._since = 0
         async with self._turn:
             state, seq, t = await asyncio.to_thread(self.fold.freeze), self.seq, self.fold.t
-        data = await asyncio.to_thread(CODEC.encode, state)
+        data = await asyncio.to_thread(codec().encode, state)
         snapshot = Snapshot(self.name, seq, t, self.base.model_hash, data)
         await self._writer.do(lambda store: store.save_snapshot(snapshot))
 
@@ -162,7 +162,7 @@ class FleetLane:
         """
         kept = store.load_snapshot(self.name, self.base.model_hash)
         if kept is not None:
-            self.fold.thaw(CODEC.decode(kept.data))
+            self.fold.thaw(codec().decode(kept.data))
             self.seq = kept.seq
         self.border = FleetBorder(self.base.binding, self.fold.slots, self.base.fleet.capacity)
         self.tags.open(store, self.fold.names)

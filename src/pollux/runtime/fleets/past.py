@@ -6,14 +6,17 @@ from the definition; readings that came too late for the fleet are in.
 """
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pollux.mirror.fleet import Fleet
 from pollux.runtime.fleets.align import Cells, FleetAlign, Tick
 from pollux.runtime.fleets.fold import FleetFold
 from pollux.runtime.rings import Ring
 from pollux.runtime.store.base import Store
+
+if TYPE_CHECKING:
+    from pollux.mirror.fleet import Fleet
 
 SHOWN = 3600
 """Ticks of a chart when a member is opened."""
@@ -54,12 +57,12 @@ def _ticks(fold: FleetFold, name: str, store: Store, start: float, end: float) -
     return ticks
 
 
-def _alone(fleet: Fleet) -> Fleet:
+def _alone(fleet: "Fleet") -> "Fleet":
     ny = len(fleet.space.y)
     return replace(fleet, capacity=1, all_used=np.ones((ny, 1)), silent=np.full((ny, 1), np.nan))
 
 
-def _filtered(one: Fleet, fold: FleetFold, slot: int, ticks: list[Tick]) -> np.ndarray:
+def _filtered(one: "Fleet", fold: FleetFold, slot: int, ticks: list[Tick]) -> np.ndarray:
     """Rows of a ring: t, measured, predicted, its sd, mean, sd, inputs, used, nis, dof."""
     b = fold.binding
     belief = one.start(ticks[0].t, fold.params[:, slot : slot + 1])

@@ -12,23 +12,24 @@ from pollux.runtime.serve.capability import Call, Capability, NoParams
 from pollux.runtime.serve.strict import Params
 from pollux.runtime.tables import NAME
 
-Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
+Fleet = Annotated[str, Field(max_length=64, description="Name of the fleet")]
 
 
 class JoinParams(Params):
     """Who comes."""
 
-    fleet: Name
-    members: dict[Name, dict[str, float]] = Field(
-        min_length=1, max_length=1000, description="Name -> the parameters in which it differs from the definition"
+    fleet: Fleet
+    members: list[str] = Field(min_length=1, max_length=1000, description="Names")
+    values: dict[str, float] = Field(
+        {}, max_length=64, description="Parameters in which they differ from the definition"
     )
 
 
 class LeaveParams(Params):
     """Who goes."""
 
-    fleet: Name
-    members: list[Name] = Field(min_length=1, max_length=1000)
+    fleet: Fleet
+    members: list[str] = Field(min_length=1, max_length=1000, description="Names")
 
 
 async def fleets(call: Call[NoParams]) -> dict[str, Any]:
@@ -38,12 +39,15 @@ async def fleets(call: Call[NoParams]) -> dict[str, Any]:
 
 async def join_fleet(call: Call[JoinParams]) -> dict[str, Any]:
     """New members, from the belief of the definition."""
-    fleet = _fleet(call, call.params.fleet)
-    taken = sorted(set(call.params.members) & set(call.host.lanes()))
-    if taken:
-        raise InputError(f"Names are unique in a project: a twin is called {taken[0]!r} already; take another name")
+    p, lanes = call.params, call.host.lanes()
+    fleet = _fleet(call, p.fleet)
+    for name in p.members:
+        if not NAME.fullmatch(name):
+            raise InputError(f"A name has letters, digits, `_`, `.`, `-` (at most 64), received {name[:100]!r}")
+        if name in lanes:
+            raise InputError(f"Names are unique in a project: a twin is called {name!r} already; take another name")
     try:
-        await fleet.join([Member(n, p) for n, p in call.params.members.items()], call.who.name)
+        await fleet.join([Member(name, p.values) for name in p.members], call.who.name)
     except WiringError as error:  # a parameter that the definition does not have
         raise InputError(str(error)) from error
     return _row(fleet)
