@@ -7,12 +7,14 @@ belongs into a process of its own (`pollux recall --project`).
 import asyncio
 from typing import Any
 
+from pollux.autonomy.policy import Principal
 from pollux.core.errors import InputError
 from pollux.core.time import Clock
+from pollux.runtime.estimate import estimate_of
 from pollux.runtime.fold import Fold
 from pollux.runtime.identity import raised
 from pollux.runtime.moments import Moment
-from pollux.runtime.recall import Subject, answer, recall
+from pollux.runtime.recall import Recalled, Subject, answer, recall
 from pollux.runtime.store.writer import StoreWriter
 
 LIMIT = 60.0
@@ -25,6 +27,7 @@ class Archive:
     def __init__(self, clock: Clock):
         self._clock = clock
         self._subjects: dict[str, tuple[Subject, StoreWriter]] = {}
+        self._folds: dict[str, Fold] = {}
         self._turn = asyncio.Lock()
 
     async def open(self, subject: Subject, writer: StoreWriter, fold: Fold) -> None:
@@ -32,18 +35,36 @@ class Archive:
         start = raised(subject.base, subject.binding, subject.wiring, fold.seq, fold.began, self._clock.now())
         await fold.lane.journal.append([start])
         self._subjects[subject.wiring.name] = subject, writer
+        self._folds[subject.wiring.name] = fold
 
     async def recall(self, twin: str, moment: Moment) -> dict[str, Any]:
         """What a twin knew at a moment. Raises `InputError`, `StoreError`."""
-        if twin not in self._subjects:
-            known = sorted(self._subjects) or "none yet"
-            raise InputError(f"The past of twin {twin[:100]!r} is not kept; it is kept of {known}")
+        subject, writer = self._subject(twin)
         if moment.t > self._clock.now() and not moment.event_time:
             raise InputError("A moment to recall lies in the past; `observe` shows the present, `forecast` the future")
         async with self._turn:
-            return await asyncio.to_thread(self._recall, *self._subjects[twin], moment)
+            return answer(await asyncio.to_thread(self._recall, subject, writer, moment))
 
-    def _recall(self, subject: Subject, writer: StoreWriter, moment: Moment) -> dict[str, Any]:
+    async def refold(self, twin: str, who: Principal, start: float | None, reason: str) -> dict[str, Any]:
+        """Fuse what a twin got too late (`rerun`): everything, or from what it believed of the time `start` on.
+
+        Raises `InputError`, `StoreError`.
+        """
+        subject, writer = self._subject(twin)
+        async with self._turn:
+            since = None
+            if start is not None:
+                past = await asyncio.to_thread(self._recall, subject, writer, Moment(start, event_time=True))
+                since = estimate_of(past.live.state)
+            return await self._folds[twin].rerun(who, since, reason)
+
+    def _subject(self, twin: str) -> tuple[Subject, StoreWriter]:
+        if twin not in self._subjects:
+            known = sorted(self._subjects) or "none yet"
+            raise InputError(f"The past of twin {twin[:100]!r} is not kept; it is kept of {known}")
+        return self._subjects[twin]
+
+    def _recall(self, subject: Subject, writer: StoreWriter, moment: Moment) -> Recalled:
         end = self._clock.monotonic() + LIMIT
 
         def alive() -> None:
@@ -54,4 +75,4 @@ class Archive:
                 )
 
         with writer.store.reading() as reading:
-            return answer(recall(subject, reading, moment, alive))
+            return recall(subject, reading, moment, alive)

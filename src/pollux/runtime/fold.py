@@ -7,21 +7,27 @@ a cache of it. The present, and what is said about the clocks of the sources, go
 """
 
 import asyncio
+from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from pollux.core.errors import CorruptionError, StoreError
-from pollux.core.signals import Cause, Finding, Readings
+from pollux.autonomy.policy import Principal
+from pollux.core.errors import CorruptionError, InputError, StoreError
+from pollux.core.signals import Belief, Cause, Finding, Readings
 from pollux.runtime import align
 from pollux.runtime.align import Aligner, AlignState
 from pollux.runtime.binding import Binding
 from pollux.runtime.build import Foundation
 from pollux.runtime.clocks import SourceClocks
+from pollux.runtime.estimate import Estimate, estimate_of
+from pollux.runtime.events import Intent
 from pollux.runtime.findings import span
+from pollux.runtime.folding import REFOLDED
 from pollux.runtime.intake import Delivery, TagTable, replay
 from pollux.runtime.jsonable import number
 from pollux.runtime.lane import Lane
@@ -29,6 +35,7 @@ from pollux.runtime.ledger import StoreJournal, place_of, recorded
 from pollux.runtime.present import Present
 from pollux.runtime.records import codec
 from pollux.runtime.refill import refill
+from pollux.runtime.rerun import InOrder, renamed
 from pollux.runtime.state import LiveState
 from pollux.runtime.store import base
 from pollux.runtime.store.base import Snapshot, Track
@@ -43,6 +50,9 @@ HISTORY = 7 * 86400.0
 
 TRACK_EVERY = 20
 """Steps whose estimates are written together."""
+
+TRACK_MOST = 5000
+"""Steps whose estimates are written at once, after a re-run."""
 
 SHARE = 4.0
 """A present that takes long to fuse stays good for this many times as long as it took."""
@@ -105,7 +115,7 @@ class Fold:
             self._whole = False
             readings = self._align(delivery, self._late)
             for result in await self.lane.fold(readings):
-                self._note(result.belief.t, result.belief.mean, result.belief.cov)
+                self._tracks.append(_track(result.belief))
             self.seq = delivery.seq
             self._whole = True
             self._since += len(readings)
@@ -186,12 +196,74 @@ class Fold:
             {"ahead": error, "bound": bound},
         )  # fmt: skip
 
+    async def rerun(self, who: Principal, since: Estimate | None, reason: str) -> dict[str, Any]:
+        """Fuse what came late (see `rerun`), from the start or from the estimate `since` on, and go on from the result.
+
+        Readings are folded meanwhile, and only wait while it catches up with them. Raises `InputError`, `StoreError`.
+        """
+        live, store = self.lane.live, self._writer.store
+        ring = live.new_ring()
+        tracks: list[tuple[float, np.ndarray, np.ndarray]] = []
+
+        def note(readings: Readings, belief: Belief) -> None:
+            ring.add(readings, belief)
+            tracks.append(_track(belief))
+
+        again = InOrder(live, self.binding, since, note)
+        await asyncio.to_thread(again.run, store, self._next_bin())
+        async with self._turn:
+            await asyncio.to_thread(again.run, store, self._next_bin())
+            if again.estimate is None:
+                raise InputError(f"Twin {self.name!r} has no rows that could be fused again")
+            if since is not None and since.belief.t >= live.t:
+                raise InputError(f"`start` lies before the settled belief at {live.t!r}, received {since.belief.t!r}")
+            result = renamed(again.estimate, live.state.count + 1)
+            data = {
+                "estimate": b64encode(self._codec(result.detector).encode(result)).decode(),
+                "empty": again.empty, "model": self.base.model_hash, "belief": result.belief.id,
+                "since": None if since is None else since.belief.t, "steps": again.steps, "reason": reason,
+            }  # fmt: skip
+            before = live.state.belief
+            await self.lane.act(Intent("refold", who, data))
+            self._adopt(data)
+            old, new = live.ring.rows(), ring.rows()
+            ring.load(np.vstack([old[old[:, 0] < new[0, 0]], new]) if len(new) else old)
+            live.ring, self._tracks = ring, tracks
+        await self.keep_tracks()
+        await self.keep_snapshot()
+        async with self._turn:
+            await self._refresh()
+        after = result.belief
+        return {
+            "t": after.t, "since": data["since"], "steps": again.steps, "before": before.id, "belief": after.id,
+            "moved": {
+                s.name: {"mean": number(after.mean[i] - before.mean[i]), "sd": number(np.sqrt(before.cov[i, i]))}
+                for i, s in enumerate(live.face.estimated)
+            },
+        }  # fmt: skip
+
+    def _next_bin(self) -> int:
+        return self.aligner.cursor.next_bin or 0
+
+    def _adopt(self, data: Mapping[str, Any]) -> None:
+        """Go on from the result of a re-run; where another model made it, only from its id: it must be run again."""
+        live, kept = self.lane.live, None
+        if data["model"] == self.base.model_hash:
+            with suppress(CorruptionError, StoreError):  # of another version
+                kept = self._codec().decode(b64decode(data["estimate"]))
+        if kept is None:
+            now = estimate_of(live.state)
+            kept = replace(now, belief=replace(now.belief, id=data["belief"]))
+        live.adopt(kept)
+        self.aligner.cursor = replace(self.aligner.cursor, empty=data["empty"])
+        self.present.forget()
+
     async def keep_tracks(self) -> None:
         """Write the estimates that have gathered."""
-        if self._tracks:
-            t, mean, sd = (np.array(column) for column in zip(*self._tracks, strict=True))
-            self._tracks.clear()
-            await self._writer.do(lambda store: store.add_track(self.name, Track(t, mean, sd)))
+        while self._tracks:
+            part, self._tracks = self._tracks[:TRACK_MOST], self._tracks[TRACK_MOST:]
+            track = Track(*(np.array(column) for column in zip(*part, strict=True)))
+            await self._writer.do(lambda store, track=track: store.add_track(self.name, track))
 
     async def keep_snapshot(self) -> None:
         """Write a snapshot of where the fold stands."""
@@ -211,7 +283,7 @@ class Fold:
         Runs in a worker thread before the lane is live; nothing is journalled, sent or shown.
         """
         newest = self._restore(store)
-        self.began = self.seq
+        self.seq = self.began = max(self.seq, store.first_seq)  # a new model, where retention has dropped the beginning
         waiting: dict[str, list[base.Event]] = {}
         for row in store.events_from(self.name, 0, newest):
             newest = max(newest, row.id)
@@ -223,7 +295,7 @@ class Fold:
         for delivery in replay(store, tags, {self.name: self.seq}):
             for readings in self._align(delivery):
                 belief = live.step(readings).belief
-                self._note(belief.t, belief.mean, belief.cov)
+                self._tracks.append(_track(belief))
                 self._catch_up(waiting)
                 steps += 1
         self.present.refresh()
@@ -246,8 +318,12 @@ class Fold:
 
     def _catch_up(self, waiting: dict[str, list[base.Event]]) -> None:
         live = self.lane.live
-        for row in waiting.pop(live.state.belief.id, ()):
-            live.apply(recorded(row))
+        while rows := waiting.pop(live.state.belief.id, ()):
+            for row in rows:
+                event = recorded(row)
+                live.apply(event)
+                if event.kind == REFOLDED:
+                    self._adopt(event.data)
 
     def _restore(self, store: base.Source) -> int:
         snapshot = store.load_snapshot(self.name, self.base.model_hash)
@@ -269,7 +345,9 @@ class Fold:
         """Knows the fold's records and those of this twin's detector."""
         detector = self.base.detector
         memory = () if detector is None else (detector.start(),)
-        return codec(*memory, *examples, types=(FoldState, AlignState, align.Ahead))
+        return codec(*memory, *examples, types=(FoldState, AlignState, align.Ahead, Estimate))
 
-    def _note(self, t: float, mean: np.ndarray, cov: np.ndarray) -> None:
-        self._tracks.append((t, mean, np.sqrt(np.maximum(np.diag(cov), 0.0))))
+
+def _track(belief: Belief) -> tuple[float, np.ndarray, np.ndarray]:
+    """What the history keeps of a belief."""
+    return belief.t, belief.mean, np.sqrt(np.maximum(np.diag(belief.cov), 0.0))

@@ -14,6 +14,9 @@ from pollux.runtime.events import Event
 from pollux.runtime.records import decode
 from pollux.runtime.state import TOLD, LiveState, Told
 
+REFOLDED = "refolded"
+"""A re-run took the place of the estimate; the twin's fold adopts it (`Fold._adopt`), because it holds its codec."""
+
 Fold = Callable[[LiveState, Event], LiveState]
 
 
@@ -102,4 +105,5 @@ FOLDS: dict[str, Fold] = {
     "reported": _reported,
     "withdrawn": _withdrawn,
     "fault_injected": _noted,
+    REFOLDED: _noted,
 }

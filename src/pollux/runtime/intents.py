@@ -172,11 +172,18 @@ def fault(live: "LiveTwin", intent: Intent) -> Outcome:
     return Outcome((_event(live, intent, "fault_injected", jsonable(intent.params)),), (), jsonable(intent.params))
 
 
+def refold(live: "LiveTwin", intent: Intent) -> Outcome:
+    """A re-run in order fused what had come late; its result takes the place of the estimate."""
+    told = {k: v for k, v in intent.params.items() if k != "estimate"}
+    live.audit("refold", live.now(), {"by": intent.by.name, "from": live.state.belief.id, **told})
+    return Outcome((_event(live, intent, folding.REFOLDED, dict(intent.params)),))
+
+
 HANDLERS: Mapping[str, Handler] = {
     "acknowledge": acknowledge, "shelve": shelve, "propose": propose, "propose_decision": propose_decision,
     "approve": approve, "reject": reject, "close_vetoes": close_vetoes, "level": set_level, "stop": stop,
     "reset_stop": stop_reset, "foreseen": foreseen, "answered": answered, "report": report, "withdraw": withdraw,
-    "fault": fault,
+    "fault": fault, "refold": refold,
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ All mathematics runs in worker threads; the loop only waits.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from pollux.autonomy.policy import Principal
@@ -68,8 +68,6 @@ class Lane:
         """Readings that were stored and not fused since the start, by reason: `late`, `duplicate`, `future`."""
         self.sources: Callable[[], dict[str, Any]] = dict
         """What is known of each source's clock and delay; the fold says it."""
-        self.rerun: Callable[[Principal, float | None, str], Awaitable[dict[str, Any]]] | None = None
-        """Fuses what came late (`rerun`): who asks, from which time on, why. The fold does it."""
         self.dialogue: Any = None
         """Answers questions about this twin; trained at the first one (`serve.asking`)."""
         self.conversations: dict[str, Any] = {}

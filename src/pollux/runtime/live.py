@@ -70,7 +70,7 @@ class LiveTwin:
         self.audit: Audit = audit or (lambda kind, t, body: None)
         self.stopped = stopped
         self.parts = Parts()
-        self.ring = Ring(self.settings.chart_points, len(face.estimated), len(face.sensors), len(face.inputs))
+        self.ring = self.new_ring()
         self.forecast: Forecast | None = None
         self.present: Estimate | None = None
         """What is known since the settled belief (see `present`); None where there is nothing newer."""
@@ -78,6 +78,11 @@ class LiveTwin:
         self._state: LiveState | None = None
         self._stepped = clock.monotonic()
         self.attach(**parts)
+
+    def new_ring(self) -> Ring:
+        """An empty ring buffer for the charts of this twin."""
+        face = self.face
+        return Ring(self.settings.chart_points, len(face.estimated), len(face.sensors), len(face.inputs))
 
     def attach(self, **parts: Any) -> None:
         """Take kernels as they get compiled: mirror, detector, forecaster, planner, authority, gauge, outlook."""
@@ -113,7 +118,7 @@ class LiveTwin:
         if now is None or (state is not None and now.belief.t <= state.belief.t):
             return self.state
         state = state or self._begin(now.belief.t)
-        return replace(state, belief=now.belief, detector=now.detector, seen=now.seen, suspects=now.suspects)
+        return replace(state, **vars(now))
 
     @property
     def t(self) -> float:
@@ -173,6 +178,10 @@ class LiveTwin:
         """Fold in one event. Derived ones came with their readings and change nothing."""
         if not event.derived:
             self._state = folding.apply(self.state, event, self.parts.authority)
+
+    def adopt(self, estimate: Estimate) -> None:
+        """Go on from another estimate of the same time; alarms, levels and proposals stay."""
+        self._state = replace(self.state, **vars(estimate))
 
     def snapshot(self) -> LiveState | None:
         """The state to keep; None before the first reading."""

@@ -17,6 +17,7 @@ from pollux.core.errors import AccessError, DefinitionError, InputError, Missing
 from pollux.runtime.cli.edge import EdgeKernel
 from pollux.runtime.cli.output import emit
 from pollux.runtime.cli.recall import recall
+from pollux.runtime.cli.refold import refold
 from pollux.runtime.cli.remote import Json, State, Token, Twin, Url, command_of
 from pollux.runtime.cli.state import only_state
 from pollux.runtime.serve.capabilities import CAPABILITIES
@@ -45,6 +46,7 @@ def add_commands(app: typer.Typer) -> None:
         ("fit", fit, "Twins"),
         ("replay", replay, "Twins"),
         ("recall", recall, "Look"),
+        ("refold", refold, "Act"),
         ("stop", stop, "Act"),
     ):
         app.command(name, rich_help_panel=panel)(command)

@@ -79,6 +79,15 @@ class ResetParams(Params):
     reason: GivenReason
 
 
+class RefoldParams(Params):
+    """From when on, and why."""
+
+    start: float | None = Field(
+        None, description="Seconds since 1970 UTC (event time): what is settled before it stays; left out = all"
+    )
+    reason: GivenReason
+
+
 class FaultParams(Params):
     """Which fault a demo plant shall have."""
 
@@ -93,7 +102,7 @@ class FaultParams(Params):
 async def what_if(call: Call[WhatIfParams]) -> dict[str, Any]:
     """Two forecasts from the same belief with the same samples: with the values held, and without."""
     live, p = call.live, call.params
-    state = live.state
+    state = live.view
     acting = await call.lane.aside(live.foresee, p.values, state=state)
     idle = await call.lane.aside(live.foresee, state=state)
     return {
@@ -131,6 +140,11 @@ async def stop(call: Call[StopParams]) -> Any:
     for lane in others:
         await lane.act(_intent(call, "stop"))
     return answer
+
+
+async def refold(call: Call[RefoldParams]) -> Any:
+    """Fuse what came later than its lag."""
+    return await call.host.archive.refold(call.twin, call.who, call.params.start, call.params.reason)
 
 
 async def fault(call: Call[FaultParams]) -> Any:
@@ -254,6 +268,16 @@ ACTING: tuple[Capability, ...] = (
         "{}",
         "Give a demo plant a fault (leak, sensor bias, ...), or clear it.",
         fault,
+        people=True,
+    ),
+    Capability(
+        "refold",
+        "command",
+        "engineer",
+        RefoldParams,
+        "{t, since, steps, before, belief, moved}",
+        "Fuse values that came too late: the estimate goes on as if all had come in order; what was recorded stays.",
+        refold,
         people=True,
     ),
     Capability(
