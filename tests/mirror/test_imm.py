@@ -8,7 +8,7 @@ import pytest
 from scipy.linalg import expm
 from scipy.stats import multivariate_normal
 
-from pollux import Ekf, Imm, Mode, Record, assimilate, flatten
+from pollux import Ekf, Imm, Mode, Record, Scalar, Signals, Twin, assimilate, flatten, param, var
 from pollux.core.errors import DefinitionError, InputError
 from pollux.mirror.imm import Bank
 
@@ -27,6 +27,7 @@ def test_equal_modes_are_one_filter():
     plain = assimilate(plants.Cart(), record(), method=Ekf(), gate=0.0)
     np.testing.assert_allclose(track.mean, plain.mean, atol=1e-12)
     np.testing.assert_allclose(track.cov, plain.cov, atol=1e-12)
+    np.testing.assert_allclose(track.nis, plain.nis, atol=1e-9)
     np.testing.assert_allclose(track.loglik, plain.loglik, atol=1e-10)
 
 
@@ -39,7 +40,7 @@ def textbook_step(bank, y, dt, dwell):
     c = Pi.T @ mu
     Fs = [plants.F, np.array([[1.0, 1.0], [0.0, 0.5]]), plants.F]
     Qs = [plants.Q, plants.Q, 25 * plants.Q]
-    xs, Ps, weights = [], [], []
+    xs, Ps, weights, ahead, Ss = [], [], [], [], []
     for j in range(M):
         share = Pi[:, j] * mu / c[j]
         x0 = share @ x
@@ -49,9 +50,14 @@ def textbook_step(bank, y, dt, dwell):
         K = C @ np.linalg.inv(S)
         xs.append(m + K @ (y - m))
         Ps.append(C - K @ S @ K.T)
+        ahead.append(m)
+        Ss.append(S)
         weights.append(c[j] * multivariate_normal.pdf(y, m, S))
     mu = np.array(weights) / sum(weights)
-    return np.array(xs), np.array(Ps), mu, np.log(sum(weights))
+    ahead, S = np.array(ahead), np.array(Ss)
+    y_hat = c @ ahead
+    S = sum(c[j] * (S[j] + np.outer(ahead[j] - y_hat, ahead[j] - y_hat)) for j in range(M))
+    return np.array(xs), np.array(Ps), mu, np.log(sum(weights)), (y - y_hat) @ np.linalg.solve(S, y - y_hat), np.diag(S)
 
 
 def test_a_step_equals_the_textbook():
@@ -62,10 +68,12 @@ def test_a_step_equals_the_textbook():
         jnp.asarray(g.standard_normal((3, 2))), jnp.asarray(A @ np.swapaxes(A, 1, 2)), jnp.array([0.5, 0.3, 0.2])
     )
     y = np.array([0.4, 0.2])
-    new, (mean, cov, *_, nis, logdet) = carry(
+    new, (mean, cov, _, _, S_diag, _, nis, logdet) = carry(
         0.0, 1.0, bank, jnp.zeros(1), jnp.zeros(1), y, jnp.ones(2), jnp.inf, SPACE.p0, SPACE.Q, SPACE.R
     )
-    x, P, mu, logp = textbook_step(bank, y, 1.0, 20.0)
+    x, P, mu, logp, expected, variance = textbook_step(bank, y, 1.0, 20.0)
+    assert float(nis) == pytest.approx(expected, rel=1e-10)
+    np.testing.assert_allclose(S_diag, variance, rtol=1e-12)
     np.testing.assert_allclose(new.x, x, atol=1e-12)
     np.testing.assert_allclose(new.P, P, atol=1e-12)
     np.testing.assert_allclose(new.mu, mu, atol=1e-12)
@@ -106,6 +114,71 @@ def test_the_right_mode_is_found_and_the_estimate_gains():
     without = assimilate(plants.Cart(), data, gate=0.0)
     assert np.mean((with_modes.mean - truth)[60:] ** 2) < 0.8 * np.mean((without.mean - truth)[60:] ** 2)
     assert with_modes.loglik.sum() > without.loglik.sum() + 10
+
+
+class Level(Signals):
+    h: Scalar = var("m", start=1.0, drift=0.02, spread=0.3)
+
+
+class Inflow(Signals):
+    q: Scalar = var("m/s", start=0.05)
+
+
+class Gauges(Signals):
+    top: Scalar = var("m", noise=0.03)
+    base: Scalar = var("kPa", noise=0.5)
+
+
+class Valved(Twin[Level, Inflow, Gauges]):
+    """A tank whose outlet valve is open or closed, with two gauges of one level."""
+
+    period = 1.0
+    opening: Scalar = param("1/s", 0.0)
+
+    def step(self, t: Scalar, x: Level, u: Inflow) -> Level:
+        return Level(h=x.h + u.q - self.opening * x.h)
+
+    def observe(self, t: Scalar, x: Level, u: Inflow) -> Gauges:
+        return Gauges(top=x.h, base=9.81 * x.h)
+
+
+def test_a_valve_that_opens_is_the_textbook_over_a_record():
+    """Bar-Shalom, Li and Kirubarajan, table 11.6.6-1, for scalars; NIS by the mixture's whole covariance."""
+    T, h, C, q, dwell = 40, np.array([1.0, 9.81]), np.diag([0.03**2, 0.5**2]), 0.05, 25.0
+    g = np.random.default_rng(4)
+    level, y = 1.0, np.full((T, 2), np.nan)
+    for k in range(1, T):
+        level += q - (0.08 if k >= 20 else 0.0) * level + 0.02 * g.standard_normal()
+        y[k] = h * level + np.sqrt(np.diag(C)) * g.standard_normal(2)
+    modes = (Mode("closed"), Mode("open", (("opening", 0.08),)))
+    record = Record(np.arange(float(T)), np.full((T, 1), q), y, ("q",), ("top", "base"))
+    track = assimilate(Valved(), record, method=Imm(modes, dwell=dwell), gate=0.0)
+
+    keep = (1 + np.exp(-2 / dwell)) / 2
+    Pi = np.array([[keep, 1 - keep], [1 - keep, keep]])
+    x, P, mu = np.ones(2), np.full(2, 0.09), np.full(2, 0.5)
+    for k in range(1, T):
+        c = Pi.T @ mu
+        share = Pi * mu[:, None] / c
+        x0 = share.T @ x
+        P0 = np.array([share[:, j] @ (P + (x - x0[j]) ** 2) for j in range(2)])
+        F = np.array([1.0, 0.92])
+        m, V = F * x0 + q, F**2 * P0 + 0.02**2
+        S = [V[j] * np.outer(h, h) + C for j in range(2)]
+        likelihood = [multivariate_normal.pdf(y[k], h * m[j], S[j]) for j in range(2)]
+        y_hat = h * (c @ m)
+        nu = y[k] - y_hat
+        whole = c @ np.array(S).reshape(2, -1)
+        whole = whole.reshape(2, 2) + c @ (m - c @ m) ** 2 * np.outer(h, h)
+        assert track.nis[k] == pytest.approx(nu @ np.linalg.solve(whole, nu), rel=1e-9)
+        assert track.loglik[k] == pytest.approx(np.log(c @ likelihood), abs=1e-9)
+        K = [V[j] * h @ np.linalg.inv(S[j]) for j in range(2)]
+        x = np.array([m[j] + K[j] @ (y[k] - h * m[j]) for j in range(2)])
+        P = np.array([V[j] - K[j] @ S[j] @ K[j] for j in range(2)])
+        mu = c * likelihood / (c @ likelihood)
+        assert track.mean[k, 0] == pytest.approx(mu @ x, rel=1e-10)
+        assert track.cov[k, 0, 0] == pytest.approx(mu @ (P + (x - mu @ x) ** 2), rel=1e-9)
+    assert mu[1] > 0.9
 
 
 def test_settings_are_checked():

@@ -20,16 +20,8 @@ from jax.scipy.special import logsumexp
 
 from pollux.mirror.ensemble import draws
 from pollux.mirror.method import CarryFn
-from pollux.mirror.particle import (
-    Particles,
-    check_particles,
-    likelihood,
-    likely,
-    moments,
-    reported,
-    scattered,
-    systematic,
-)
+from pollux.mirror.mixture import likely, moments, reported
+from pollux.mirror.particle import Particles, check_particles, likelihood, scattered, systematic
 from pollux.model.random import Stream, uniform
 from pollux.model.rk4 import transition
 from pollux.model.statespace import System
@@ -65,8 +57,9 @@ class AuxiliaryParticleFilter:
                 centre = jnp.where(dt > 0, centre, E)
             centre = jnp.clip(centre, low, high)
             noise = jnp.sqrt(dt * Q) * draws(seed, Stream.MIRROR_NOISE, taken, *E.shape)
-            seen = reported(log_w, observed(jnp.clip(centre + noise, low, high)), y, use, gate, R)
-            used = seen[3]
+            ahead = observed(jnp.clip(centre + noise, low, high))
+            seen = reported(jnp.exp(log_w), ahead, jnp.diag(R), y, use, gate)
+            used = seen.used
 
             def fuse(_):
                 guess = likelihood(observed(centre), y, used, R)

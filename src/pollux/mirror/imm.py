@@ -10,8 +10,8 @@ so that the answer does not depend on the pieces in which a gap is crossed. Each
     c_j = sum_i Pi_ij mu_i,   mu_i|j = Pi_ij mu_i / c_j,   x_0j = sum_i mu_i|j x_i,
     P_0j = sum_i mu_i|j (P_i + (x_i - x_0j)(x_i - x_0j)'),   mu_j ~ c_j N(nu_j; 0, S_j)
 
-The predicted readings, their variances and the gate are those of the mixture; nis takes the errors of the sensors as
-uncorrelated, and log det S is what makes the log-likelihood that of the mixture.
+What is reported of readings, and the gate, are those of `pollux.mirror.mixture`. The covariance of a mode's predicted
+readings has the variances that its filter states and the correlations of the sensors linearised at its mean.
 
 Sources: Blom and Bar-Shalom (1988), The interacting multiple model algorithm for systems with Markovian switching
 coefficients, IEEE TAC 33; Bar-Shalom, Li and Kirubarajan (2001), sec. 11.6.6.
@@ -30,7 +30,8 @@ from jax.scipy.special import logsumexp
 from pollux.core.errors import DefinitionError, InputError
 from pollux.mirror.ekf import Ekf
 from pollux.mirror.method import CarryFn, Method
-from pollux.model.gaussian import gated
+from pollux.mirror.mixture import likely, moments, reported
+from pollux.model.gaussian import observe_jacobian
 from pollux.model.statespace import System
 
 
@@ -78,6 +79,13 @@ class Imm:
         own, value = self._params(system)
         drift = np.array([m.drift for m in self.modes]) ** 2
 
+        def correlated(t, v, p, R, x, P, variance, own, value):
+            """Covariance of one mode's predicted readings."""
+            _, H = observe_jacobian(system, t, x, v, jnp.where(own, value, p))
+            S = H @ P @ H.T + jnp.diag(R)
+            scale = jnp.sqrt(variance / jnp.diag(S))
+            return scale[:, None] * S * scale
+
         def carry(t, dt, state: Bank, u, v, y, use, gate, p, Q, R):
             c, x, P = _mixed(state, dt, M, self.dwell)
 
@@ -86,18 +94,15 @@ class Imm:
 
             each = jax.vmap(run, in_axes=(0, 0, 0, 0, 0, None, None))
             # once to see what is predicted (a compiler computes what both have in common once), once to fuse
-            _, _, y_each, _, S_each, *_ = each(x, P, own, value, drift, np.zeros(ny), math.inf)
-            y_hat = c @ y_each
-            nu = y - y_hat
-            S_diag = c @ (S_each + (y_each - y_hat) ** 2)
-            used = gated(nu, S_diag, use, gate)
-            x, P, _, _, _, _, nis, logdet = each(x, P, own, value, drift, used, math.inf)
+            ahead, spread, y_each, _, S_each, *_ = each(x, P, own, value, drift, np.zeros(ny), math.inf)
+            S = jax.vmap(lambda *mode: correlated(t + dt, v, p, R, *mode))(ahead, spread, S_each, own, value)
+            seen = reported(c, y_each, jnp.tensordot(c, S, 1), y, use, gate)
+            x, P, _, _, _, _, nis, logdet = each(x, P, own, value, drift, seen.used, math.inf)
             log_mu = jnp.log(c) - 0.5 * (nis + logdet)
             total = logsumexp(log_mu)
             mu = jnp.exp(log_mu - total)
             mean, cov = _merged(mu, x, P)
-            overall = jnp.sum(jnp.where(used > 0, nu * nu / S_diag, 0.0))
-            return Bank(x, P, mu), (mean, cov, y_hat, nu, S_diag, used, overall, -2 * total - overall)
+            return Bank(x, P, mu), (mean, cov, *likely(seen, total - 0.5 * jnp.sum(seen.used) * math.log(2 * math.pi)))
 
         return carry
 
@@ -126,6 +131,5 @@ def _mixed(state: Bank, dt: Any, M: int, dwell: float) -> tuple[Array, Array, Ar
 
 def _merged(mu: Array, x: Array, P: Array) -> tuple[Array, Array]:
     """Moments of the mixture."""
-    mean = mu @ x
-    D = x - mean
-    return mean, jnp.tensordot(mu, P, 1) + (D * mu[:, None]).T @ D
+    mean, spread = moments(x, mu)
+    return mean, jnp.tensordot(mu, P, 1) + spread

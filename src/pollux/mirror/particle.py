@@ -6,8 +6,7 @@ Below `resample` N members of effective size, members are drawn anew from the we
 uniform number u: member i takes the place of the quantile (i + u) / N), and shaken by a kernel of covariance
 (jitter b)^2 P, b = N^-1/(n + 4), for a twin whose own noise is too small to part the copies (a regularised filter).
 
-nis is that of the particles' Gaussian moments; log det S is replaced by what makes the log-likelihood that of the
-particles, log sum w_i N(y; h(x_i), R).
+What is reported of readings is that of `pollux.mirror.mixture`.
 
 Sources: Gordon, Salmond and Smith (1993), IEE Proc. F 140; Kitagawa (1996), Monte Carlo filter and smoother, J. Comput.
 Graph. Stat. 5 (systematic resampling); Musso, Oudjane and Le Gland (2001), Improving regularised particle filters.
@@ -26,7 +25,7 @@ from jax.scipy.special import logsumexp
 from pollux.core.errors import InputError
 from pollux.mirror.ensemble import begin, check_members, draws, forecasting
 from pollux.mirror.method import CarryFn
-from pollux.model.gaussian import gated
+from pollux.mirror.mixture import likely, moments, reported
 from pollux.model.random import Stream, uniform
 from pollux.model.squareroot import factor
 from pollux.model.statespace import System
@@ -92,13 +91,6 @@ def scattered(members: int, seed: int, x0: Any, P0: Any) -> Particles:
     return Particles(first.E, jnp.full(members, -math.log(members)), first.taken, first.seed)
 
 
-def moments(E: Array, w: Array) -> tuple[Array, Array]:
-    """Weighted mean and covariance."""
-    x = w @ E
-    D = E - x
-    return x, (D * w[:, None]).T @ D
-
-
 def likelihood(Z: Array, y: Array, used: Array, R: Array) -> Array:
     """log N(y; z_i, R) over the used sensors, (N,)."""
     miss = jnp.where(used > 0, y - Z, 0.0)
@@ -110,29 +102,10 @@ def weighed(
     log_w: Array, Z: Array, y: Array, use: Array, gate: Any, R: Array
 ) -> tuple[Array, tuple[Array, Array, Array, Array, Array, Array]]:
     """(new log weights, (y_hat, nu, S_diag, used, nis, logdet)) for predicted readings Z (N, ny)."""
-    seen = reported(log_w, Z, y, use, gate, R)
-    used = seen[3]
-    joint = log_w + likelihood(Z, y, used, R)
+    seen = reported(jnp.exp(log_w), Z, jnp.diag(R), y, use, gate)
+    joint = log_w + likelihood(Z, y, seen.used, R)
     total = logsumexp(joint)
     return joint - total, likely(seen, total)
-
-
-def reported(log_w: Array, Z: Array, y: Array, use: Array, gate: Any, R: Array) -> Any:
-    """(y_hat, nu, S_diag, used, nis): the Gaussian moments of the predicted readings."""
-    y_hat, S = moments(Z, jnp.exp(log_w))
-    S = S + jnp.diag(R)
-    nu = y - y_hat
-    used = gated(nu, jnp.diag(S), use, gate)
-    both = used[:, None] * used[None]
-    L = factor(jnp.where(both > 0, S, jnp.eye(len(R))))
-    half = jax.scipy.linalg.solve_triangular(L, jnp.where(used > 0, nu, 0.0), lower=True)
-    return y_hat, nu, jnp.diag(S), used, half @ half
-
-
-def likely(seen: Any, log_p: Array) -> Any:
-    """`reported` with the logdet that makes the log-likelihood log_p."""
-    used, nis = seen[3], seen[4]
-    return (*seen, -2 * log_p - nis - jnp.sum(used) * math.log(2 * math.pi))
 
 
 def systematic(log_w: Array, u: Any) -> Array:
