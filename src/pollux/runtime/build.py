@@ -5,6 +5,7 @@ The numerical stack is imported inside the functions, so that the port opens bef
 
 import hashlib
 import inspect
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from pollux.core.signals import Belief, Readings
 from pollux.runtime.blueprint import Blueprint
 from pollux.runtime.definition import made
 from pollux.runtime.face import TwinFace, face_of
+from pollux.runtime.failing import contained
 from pollux.runtime.ports import Detector, Forecaster, Gauge, Mirror, Planner
 from pollux.runtime.settings import LiveSettings
 from pollux.runtime.tables import closest
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from pollux.autonomy.authorise import Authority
     from pollux.core.twin import Twin
     from pollux.model.statespace import StateSpace
+
+log = logging.getLogger("pollux.build")
 
 
 @dataclass(frozen=True)
@@ -96,39 +100,48 @@ def foundation(wiring: TwinWiring, blueprint: Blueprint) -> Foundation:
 
 
 def warm(base: Foundation) -> None:
-    """Run mirror, detector and gauge once on a silent reading, so that the first real one compiles nothing."""
-    belief = base.mirror.start(0.0)
+    """Run mirror, detector and gauge once on a silent reading, so that the first real one compiles nothing.
+
+    One that fails here is logged: its readings will raise an alarm of their twin, and the other twins go on.
+    """
     silent = np.full(len(base.space.y), np.nan)
     readings = Readings(base.face.name, 1.0, "warm", "", silent, np.full(len(base.space.u), np.nan))
-    belief = base.mirror.update(belief, readings)
-    base.gauge(belief)
-    if base.detector is not None:
-        base.detector.update(base.detector.start(), belief)
+    try:
+        belief = base.mirror.update(base.mirror.start(0.0), readings)
+        base.gauge(belief)
+        if base.detector is not None:
+            base.detector.update(base.detector.start(), belief)
+    except Exception as error:
+        log.error("first step failed", exc_info=error, extra={"data": {"twin": base.face.name}})
 
 
 def warm_guard(base: Foundation) -> None:
     """Run the guard's twin check once, so that the first judgement compiles nothing."""
     if base.authority is None:
         return
-    belief = base.mirror.start(0.0)
-    edges = np.array([0.0, base.settings.forecast_step])
-    base.authority.check(belief, edges, belief.inputs[None], base.authority.policy.draws, base.authority.policy.seed)
+    policy = base.authority.policy
+    with contained(f"The guard's twin check of {base.face.name!r}"):
+        belief = base.mirror.start(0.0)
+        edges = np.array([0.0, base.settings.forecast_step])
+        base.authority.check(belief, edges, belief.inputs[None], policy.draws, policy.seed)
 
 
 def forecaster_of(base: Foundation, wiring: TwinWiring) -> Forecaster:
     """Compile the forecaster."""
-    if base.blueprint.forecaster is not None:
-        return base.blueprint.forecaster()
-    from pollux.intervene.forecast import build_forecaster
-
     s = base.settings
-    options = {"horizon": s.horizon, "step": s.forecast_step, "samples": s.samples, **wiring.options["forecast"]}
-    return build_forecaster(base.blueprint.twin, track=base.blueprint.track, **options)
+    with contained(f"The forecaster of {base.face.name!r}"):
+        if base.blueprint.forecaster is not None:
+            return base.blueprint.forecaster()
+        from pollux.intervene.forecast import build_forecaster
+
+        options = {"horizon": s.horizon, "step": s.forecast_step, "samples": s.samples, **wiring.options["forecast"]}
+        return build_forecaster(base.blueprint.twin, track=base.blueprint.track, **options)
 
 
 def planner_of(base: Foundation, forecaster: Forecaster) -> Planner | None:
     """Compile the planner, if the asset has one."""
-    return base.blueprint.planner(forecaster) if base.blueprint.planner else None
+    with contained(f"The planner of {base.face.name!r}"):
+        return base.blueprint.planner(forecaster) if base.blueprint.planner else None
 
 
 def _with_parameters(twin: "Twin", wiring: TwinWiring) -> "Twin":

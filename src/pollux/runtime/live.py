@@ -26,6 +26,7 @@ from pollux.runtime.estimate import Estimate, advance
 from pollux.runtime.estimate import begin as begin_estimate
 from pollux.runtime.events import Event, Intent, Outcome, StepResult
 from pollux.runtime.face import TwinFace
+from pollux.runtime.failing import contained
 from pollux.runtime.outlooks import Plan, expected_inputs, grid, with_values
 from pollux.runtime.ports import Detector, Forecaster, Gauge, Mirror, Planner
 from pollux.runtime.rings import Ring
@@ -229,7 +230,9 @@ class LiveTwin:
         if values:
             last = np.inf if hours is None else state.belief.t + 3600.0 * hours
             rows = np.where((times <= last)[:, None], with_values(self.face, rows, values), rows)
-        return forecaster.forecast(state.belief, times, rows, samples=self.settings.samples, seed=self.settings.seed)
+        samples, seed = self.settings.samples, self.settings.seed
+        with contained(f"The forecast of {self.face.name!r}"):
+            return forecaster.forecast(state.belief, times, rows, samples=samples, seed=seed)
 
     def expected(self, state: LiveState, times: np.ndarray) -> np.ndarray:
         """Inputs (k, u) that are expected at `times`: the running plan, else the outlook, else as now."""
@@ -247,7 +250,8 @@ class LiveTwin:
         if self.parts.planner is None:
             raise InputError(f"Twin {self.face.name!r} has no planner; wire one, or propose an action yourself")
         state = self.state
-        return self.parts.planner.plan(state.belief, outlook=self.outlook(state))
+        with contained(f"The plan of {self.face.name!r}"):
+            return self.parts.planner.plan(state.belief, outlook=self.outlook(state))
 
     def keep(self, forecast: Forecast) -> None:
         """Show this forecast. Its crossings enter the fold by the intent `foreseen`."""
