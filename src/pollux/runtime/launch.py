@@ -134,8 +134,7 @@ async def _work(engine: Engine, wiring: Wiring, clock: Clock, demo: bool, speed:
                 _sped(wired, speed), sites, wiring.folder, clock, url=_as(url, name), password=password, after=after
             )
 
-        plant_url = _as(url, f"plant-{wiring.twins[0].site}")
-        async with _plant(engine, wiring, plant_url, secret, speed) if demo else contextlib.nullcontext():
+        async with _plant(engine, wiring, url, secret, speed) if demo else contextlib.nullcontext():
             await engine.run(make)
 
 
@@ -178,13 +177,14 @@ async def _plant(engine: Engine, wiring: Wiring, url: str, secret: str, speed: f
     async def run() -> None:
         await engine.live.wait()
         known = [t for t in (lane.live.t for lane in engine.lanes().values()) if t == t]
-        site = wiring.twins[0].site
+        first = next(iter((*wiring.twins, *(fleet.each for fleet in wiring.fleets))))
+        site, broker = first.site, _as(url, f"plant-{first.site}")
         command = [
-            sys.executable, "-m", demo.module, "--broker", url, "--site", site, "--speed", str(speed or demo.speed),
+            sys.executable, "-m", demo.module, "--broker", broker, "--site", site, "--speed", str(speed or demo.speed),
             "--memory", str(engine.state_folder / "plant.json"),
         ]  # fmt: skip
         if known:
-            command += ["--start", str(max(known) + wiring.twins[0].period)]
+            command += ["--start", str(max(known) + first.period)]
         process = await asyncio.create_subprocess_exec(
             *command, env={**os.environ, PASSWORD: secret}, stdout=asyncio.subprocess.DEVNULL
         )
