@@ -110,6 +110,11 @@ class Past:
             self.last = block
             yield block
 
+    @property
+    def first_seq(self) -> int:
+        """The oldest row that the journal still holds."""
+        return self._reading.first_seq
+
     def history(self, twin: str, tag: str, start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
         """None: charts are not recalled."""
         return np.empty(0), np.empty(0)

@@ -4,7 +4,7 @@ The journal is the truth: readings in the order in which they were accepted, num
 (chunks of one channel, estimates, snapshots) can be derived from it again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -111,6 +111,11 @@ class Source(Protocol):
         """Sequence number that the next row will get: the number of rows ever accepted."""
         ...
 
+    @property
+    def first_seq(self) -> int:
+        """The oldest row that the journal still holds; later than 0 where retention has dropped some."""
+        ...
+
     def history(self, twin: str, tag: str, start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
         """(t, value) of one channel for start <= t <= end, sorted by time, each instant once (the first to come)."""
         ...
@@ -141,6 +146,11 @@ class Store(Source, Protocol):
 
     def append(self, rows: Rows, received: float) -> int:
         """Add rows to the journal; the sequence number of the first."""
+        ...
+
+    def chart(self, twin: str, tag: str, start: float, end: float, points: int) -> tuple[np.ndarray, np.ndarray]:
+        """At most `points` (4 or more) readings of one channel: of each of points / 2 equal spans of time the smallest
+        and the largest. Where retention has dropped readings, of what it kept."""
         ...
 
     def last_time(self, twin: str, tag: str) -> float | None:
@@ -182,6 +192,11 @@ class Store(Source, Protocol):
     def maintain(self) -> bool:
         """A step of housekeeping between two transactions, some tens of milliseconds, where it is due; whether there
         is more to do."""
+        ...
+
+    def retain(self, now: float, folds: Collection[str] | None = None) -> bool:
+        """Drop a part of what is older than the store keeps (wall time `now`), where some is; whether there may be
+        more. Nothing that one of `folds` (the twins that run; None: all that are known) may need after a crash."""
         ...
 
     def close(self) -> None:

@@ -1,11 +1,15 @@
-"""The history of one channel: its chunks and what is still in the tail."""
+"""The history of one channel: its chunks, and what is still in the tail."""
 
 import numpy as np
 
-from pollux.runtime.store.chunks import between, newest_first, read_chunks
+from pollux.runtime.store.chunks import LEVELS, between, newest_first, reach, read_chunks
 from pollux.runtime.store.compact import read_progress
+from pollux.runtime.store.retain import kept_from
 from pollux.runtime.store.sql import Connection
 from pollux.runtime.store.tail import Run, Tail
+from pollux.runtime.store.thin import thin_to, width_of
+
+Part = tuple[np.ndarray, np.ndarray]
 
 
 class ChannelReader:
@@ -14,13 +18,37 @@ class ChannelReader:
     def __init__(self, connection: Connection, tail: Tail):
         self._connection, self._tail = connection, tail
 
-    def read(self, tag: int, start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, tag: int, start: float, end: float) -> Part:
         """(t, value) for start <= t <= end, sorted, each instant once: of equal times the first to come."""
         runs = self._tail.runs  # before the transaction: what it does not hold yet must be here
         with self._connection:
             floor = read_progress(self._connection).floor(tag)
             parts = read_chunks(self._connection, 0, tag, start, end)
         return between([*parts, *_of(runs, tag, floor)], start, end)
+
+    def chart(self, tag: int, start: float, end: float, points: int) -> Part:
+        """At most `points` (4 or more) of the readings for start <= t <= end: of each bucket the smallest and the
+        largest. A span of days reads the levels of `chunks` and, at its two ends, all readings."""
+        runs = self._tail.runs
+        with self._connection:
+            parts = _of(runs, tag, read_progress(self._connection).floor(tag))
+            edges = [float(f(t)) for t, _ in parts for f in (np.min, np.max)] + reach(self._connection, tag)
+            if not edges:
+                return np.empty(0), np.empty(0)
+            start, end = max(start, min(edges)), min(end, max(edges))
+            if not start <= end:
+                return np.empty(0), np.empty(0)
+            width = width_of(start, end, points, LEVELS)
+            if width.level in LEVELS:
+                unit = 2.0**width.level
+                low, high = np.ceil(start / unit) * unit, np.floor(end / unit) * unit
+                chunks = self._finest(tag, start, low) + self._finest(tag, high, end)
+                chunks += read_chunks(self._connection, width.level, tag, low, high)
+            else:
+                chunks = self._finest(tag, start, end)
+        t, value = between(chunks + parts, start, end)
+        whole = len(t) <= points and width.level not in LEVELS
+        return (t, value) if whole else thin_to(t, value, width)
 
     def newest(self, tag: int) -> float | None:
         """The largest event time of the channel."""
@@ -34,7 +62,16 @@ class ChannelReader:
                 times += [float(t[-1])] if len(t) else []
         return max(times, default=None)
 
+    def _finest(self, tag: int, start: float, end: float) -> list[Part]:
+        """All readings, and the extremes of what retention has dropped."""
+        parts = read_chunks(self._connection, 0, tag, start, end)
+        for level, finer in zip(LEVELS, (0, *LEVELS[:-1]), strict=True):
+            dropped = kept_from(self._connection, finer)
+            if start < dropped:
+                parts += read_chunks(self._connection, level, tag, start, min(end, dropped))
+        return parts
 
-def _of(runs: tuple[Run, ...], tag: int, floor: int) -> list[tuple[np.ndarray, np.ndarray]]:
+
+def _of(runs: tuple[Run, ...], tag: int, floor: int) -> list[Part]:
     """(t, value) of one tag from row `floor` on, in the order in which they came."""
     return [part for run in runs if run.first >= floor and len((part := run.of(tag))[0])]

@@ -90,6 +90,15 @@ def read_chunks(
     return [find_in_chunk(_verified(row), row[5], tag) for row in rows]
 
 
+def reach(connection: Connection, tag: int) -> list[float]:
+    """Two instants that all chunks with the tag lie between; none without chunks."""
+    low, high = connection.execute(
+        f"SELECT min(t_min), max(t_max) FROM chunk WHERE {OF_TAG}", (LEVELS[-1], *nodes_of(tag))
+    ).fetchone()
+    bucket = 2.0 ** LEVELS[-1]
+    return [] if low is None else [float(np.floor(low / bucket) * bucket), float(np.floor(high / bucket + 1) * bucket)]
+
+
 def without_known(connection: Connection, rows: Rows, late: np.ndarray) -> Rows:
     """`rows`, sorted by (tag, t), without the instants that chunks hold already; only those marked `late` can be."""
     at = np.flatnonzero(late)

@@ -17,7 +17,8 @@ from pollux.core.errors import CorruptionError, FencedError, StoreError
 from pollux.runtime.store import meta, postgres_schema
 from pollux.runtime.store.postgres_link import DELAYS, PostgresConnection
 from pollux.runtime.store.postgres_schema import check_server, ensure_tables, guarded
-from pollux.runtime.store.tables import TableStore
+from pollux.runtime.store.retain import Retention
+from pollux.runtime.store.tables import FOR_EVER, TableStore
 from pollux.runtime.store.upgrade import upgrade
 
 LINK = {
@@ -50,6 +51,7 @@ class PostgresStore(TableStore[PostgresConnection]):
         password: str | None = None,
         takeover: bool = False,
         delays: Sequence[float] = DELAYS,
+        retention: Retention = FOR_EVER,
     ):
         self._schema, self._delays = schema, delays
         self._lost, self._pid = "", 0
@@ -58,7 +60,7 @@ class PostgresStore(TableStore[PostgresConnection]):
             secret = {} if password is None else {"password": password}
             self._conninfo = conninfo.make_conninfo("", **{**LINK, **given, **secret})
         place = f"{given.get('host') or 'localhost'}/{given.get('dbname') or ''}, schema {schema}"
-        super().__init__(place)
+        super().__init__(place, retention)
         self._key = int.from_bytes(blake2b(f"pollux store {schema}".encode(), digest_size=8).digest(), signed=True)
         with self._guarded(), ExitStack() as opened:
             first = self._session(takeover)

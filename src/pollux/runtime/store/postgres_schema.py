@@ -24,6 +24,7 @@ CREATE TABLE chunk(id bigint PRIMARY KEY, level bigint NOT NULL, node bigint NOT
                    t_max float8 NOT NULL, rows bigint NOT NULL, data bytea NOT NULL, seal bytea NOT NULL);
 CREATE INDEX chunk_by_node ON chunk(level, node, t_max, t_min);
 CREATE INDEX chunk_by_age ON chunk(t_max) WHERE level = 0;
+CREATE INDEX chunk_thin_by_age ON chunk(t_max) WHERE level > 0;
 ALTER TABLE chunk ALTER data SET STORAGE EXTERNAL;
 """
 """Measurements hardly compress: not even tried."""

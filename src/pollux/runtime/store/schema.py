@@ -28,6 +28,7 @@ CREATE TABLE chunk(id INTEGER PRIMARY KEY, level INTEGER NOT NULL, node INTEGER 
                    t_max REAL NOT NULL, rows INTEGER NOT NULL, data BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
 CREATE INDEX chunk_by_node ON chunk(level, node, t_max, t_min);
 CREATE INDEX chunk_by_age ON chunk(t_max) WHERE level = 0;
+CREATE INDEX chunk_thin_by_age ON chunk(t_max) WHERE level > 0;
 """
 
 TABLES = """

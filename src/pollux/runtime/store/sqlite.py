@@ -7,8 +7,9 @@ import apsw
 
 from pollux.core.errors import CorruptionError
 from pollux.runtime.store.fence import FileLock
+from pollux.runtime.store.retain import Retention
 from pollux.runtime.store.schema import guarded, open_reader, open_writer
-from pollux.runtime.store.tables import TableStore
+from pollux.runtime.store.tables import FOR_EVER, TableStore
 
 CHECK_BELOW = 256 * 2**20
 """A file smaller than this is checked whole when it is opened (page structure and indices: about 1 s/GB)."""
@@ -21,9 +22,11 @@ class SqliteStore(TableStore[apsw.Connection]):
     `CorruptionError` or `StoreError`. `vfs` names an apsw VFS: the tests put one there that cuts the power.
     """
 
-    def __init__(self, path: Path | str, *, takeover: bool = False, vfs: str | None = None):
+    def __init__(
+        self, path: Path | str, *, takeover: bool = False, vfs: str | None = None, retention: Retention = FOR_EVER
+    ):
         self.path, self._vfs = Path(path), vfs
-        super().__init__(str(path))
+        super().__init__(str(path), retention)
         with guarded(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = FileLock(self.path, takeover)

@@ -2,14 +2,15 @@
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from math import inf
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from pollux.core.errors import StoreError
-from pollux.runtime.store import events, meta, refusals, snapshots
+from pollux.runtime.store import events, refusals, snapshots
 from pollux.runtime.store.base import Block, Event, Refused, Rows, Snapshot, Track
 from pollux.runtime.store.channel import ChannelReader
 from pollux.runtime.store.chunks import check_chunks
@@ -17,11 +18,14 @@ from pollux.runtime.store.compact import Compactor
 from pollux.runtime.store.fence import Epoch
 from pollux.runtime.store.journal import Journal, read_blocks
 from pollux.runtime.store.reading import Reading
+from pollux.runtime.store.retain import EVERY, Retention, drop, first_kept
 from pollux.runtime.store.seal import check_seal, seal
 from pollux.runtime.store.sql import Connection
 from pollux.runtime.store.tracks import TrackWriter, read_track
 
 C = TypeVar("C", bound=Connection)
+
+FOR_EVER = Retention()
 
 
 class TableStore(ABC, Generic[C]):
@@ -33,8 +37,9 @@ class TableStore(ABC, Generic[C]):
     _writer: C
     _reader: C
 
-    def __init__(self, place: str):
+    def __init__(self, place: str, retention: Retention = FOR_EVER):
         self._epoch = Epoch(place)
+        self._retention, self._retained = retention, -inf
         self._lock = threading.Lock()
         self._tags: dict[tuple[str, str], int] = {}
         self._appended: list[tuple[int, Rows]] = []
@@ -134,6 +139,22 @@ class TableStore(ABC, Generic[C]):
                 self._compactor.done()
         return self._compactor.due
 
+    def retain(self, now: float, folds: Collection[str] | None = None) -> bool:
+        """Drop a part of what is older than the store keeps, where some is; whether there may be more. `now` is wall
+        time, `folds` the twins that run (None: all that the store knows); call it where `maintain` may be called."""
+        if self._retention == FOR_EVER or now < self._retained + EVERY:
+            return False
+        with self.transaction():
+            more = drop(self._writer, self._retention, now, folds)
+        self._retained = self._retained if more else now
+        return more
+
+    @property
+    def first_seq(self) -> int:
+        """The oldest row that the journal still holds."""
+        with self._lock, self._guarded():
+            return first_kept(self._reader)
+
     def blocks(self, start: int = 0) -> Iterator[Block]:
         """The journal from row `start` on, verified; over a connection of its own."""
         with self._guarded():
@@ -160,6 +181,14 @@ class TableStore(ABC, Generic[C]):
             return np.empty(0), np.empty(0)
         with self._lock, self._guarded():
             return self._channels.read(key, start, end)
+
+    def chart(self, twin: str, tag: str, start: float, end: float, points: int) -> tuple[np.ndarray, np.ndarray]:
+        """At most `points` readings of one channel: of each span of time the smallest and the largest."""
+        key = self._tags.get((twin, tag))
+        if key is None:
+            return np.empty(0), np.empty(0)
+        with self._lock, self._guarded():
+            return self._channels.chart(key, start, end, points)
 
     def last_time(self, twin: str, tag: str) -> float | None:
         """Event time of the newest row of one channel."""
@@ -223,16 +252,9 @@ class TableStore(ABC, Generic[C]):
             try:
                 self._check_structure(connection)
                 check_chunks(connection)
-                return sum(len(block.rows) for block in read_blocks(connection, 0))
+                return sum(len(block.rows) for block in read_blocks(connection, first_kept(connection)))
             finally:
                 self._close_reader(connection)
-
-    def drop_before(self, seq: int) -> int:
-        """Retention: delete journal blocks that end before row `seq` and are in chunks; how many (in a transaction)."""
-        seq = min(seq, meta.read(self._writer, "compacted"))
-        count = self._writer.execute("SELECT count(*) FROM block WHERE first + rows <= ?", (seq,)).get
-        self._writer.execute("DELETE FROM block WHERE first + rows <= ?", (seq,))
-        return count
 
     def close(self) -> None:
         """Write what was gathered and give the store back."""

@@ -53,9 +53,10 @@ def width_of(start: float, end: float, points: int, levels: tuple[int, ...] = ()
     Where one of `levels` is no longer than what is asked, the width is a multiple of the longest such.
     """
     wanted = max(points // 2, 2) - 1
-    seconds = max((end - start) / wanted, np.finfo(float).tiny)
+    smallest = np.spacing(max(abs(start), abs(end), np.finfo(float).tiny / np.finfo(float).eps))
+    seconds = max((end - start) / wanted, float(smallest))
     fitting = [level for level in levels if np.ldexp(1.0, level) <= seconds]
-    level = max(fitting) if fitting else max(int(np.floor(np.log2(seconds / FINE))), -1000)
+    level = max(fitting) if fitting else int(np.floor(np.log2(seconds / FINE)))
     width = Width(max(int(np.ceil(np.ldexp(seconds, -level))), 1), level)
     while width.number(start, end) > wanted + 1:
         width = Width(width.count + 1, level)
@@ -83,7 +84,7 @@ def thin_rows(rows: Rows, level: int) -> Rows:
 
 
 def thin_channel(
-    t: Float[np.ndarray, " n"], value: Float[np.ndarray, " n"], points: int, width: Width | None = None
+    t: Float[np.ndarray, " n"], value: Float[np.ndarray, " n"], points: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """At most `points` of the readings (`t` sorted): of each of points/2 buckets the smallest and the largest.
 
@@ -91,11 +92,15 @@ def thin_channel(
     """
     if len(t) <= max(points, 2):
         return t, value
-    if points < 4:  # buckets that begin at multiples of their width touch two
-        starts = np.zeros(1, np.int64)
-    else:
-        starts = runs_of((width or width_of(float(t[0]), float(t[-1]), points)).bucket(t))
-    keep = extremes(starts, value)
+    if points < 4:  # buckets that begin at multiples of their width: even a short span may touch two
+        keep = extremes(np.zeros(1, np.int64), value)
+        return t[keep], value[keep]
+    return thin_to(t, value, width_of(float(t[0]), float(t[-1]), points))
+
+
+def thin_to(t: Float[np.ndarray, " n"], value: Float[np.ndarray, " n"], width: Width) -> tuple[np.ndarray, np.ndarray]:
+    """Of each bucket the smallest and the largest reading; `t` sorted."""
+    keep = extremes(runs_of(width.bucket(t)), value)
     return t[keep], value[keep]
 
 

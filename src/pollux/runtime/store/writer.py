@@ -7,7 +7,7 @@ so a slow disk makes larger commits, not a longer queue. The queue is bounded: w
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import numpy as np
@@ -42,6 +42,8 @@ class StoreWriter:
         self.on_rows: Callable[[int, Rows], None] | None = None
         """Called on the event loop with every committed block (first, rows), in the order of the journal, before its
         appends are acknowledged, also when who appended has been cancelled meanwhile."""
+        self.folds: Callable[[], Collection[str]] | None = None
+        """The twins that run, for `Store.retain`: called in the writer's thread; None: all that the store knows."""
         self._clock = clock
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._room = asyncio.Semaphore(QUEUE)
@@ -113,7 +115,7 @@ class StoreWriter:
 
     def _maintain(self) -> bool:
         try:
-            return self.store.maintain()
+            return self.store.maintain() or self.store.retain(self.now(), None if self.folds is None else self.folds())
         except StoreError:  # the journal is complete; after the next commit it tries again
             return False
 
