@@ -126,6 +126,7 @@ class Journal:
     snapshots: list[Snapshot] = field(default_factory=list)
     tracks: list[Track] = field(default_factory=list)
     next_seq: int = 0
+    first_seq: int = 0
 
     async def do(self, work: Callable[[Any], Any]) -> Any:
         return work(self)
