@@ -1,5 +1,6 @@
 """`pollux.toml`: what is right is read, what is wrong is named with file, line, key, value and a way out."""
 
+import math
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from certificates import authority
 from pollux.core.errors import WiringError
 from pollux.core.time import ManualClock
 from pollux.runtime.connect.make import make_connector
-from pollux.runtime.wiring import FREE_TABLES, KINDS, SETTINGS, read_wiring
+from pollux.runtime.wiring import FREE_TABLES, KINDS, SETTINGS, StoreWiring, read_wiring
 
 GOOD = """\
 [project]
@@ -190,9 +191,9 @@ def store_of(tmp_path, *lines):
 
 def test_the_store_is_a_file_unless_a_database_is_named(tmp_path):
     (tmp_path / "pollux.toml").write_text(GOOD)
-    assert read_wiring(tmp_path).store is None
+    assert read_wiring(tmp_path).store == StoreWiring()
+    assert StoreWiring().url is None
     store = store_of(tmp_path, 'url = "postgresql://u@localhost/town"')
-    assert store is not None
     assert (store.url, store.schema, store.password_env) == (
         "postgresql://u@localhost/town", "pollux_town", "POLLUX_POSTGRES_PASSWORD",
     )  # fmt: skip
@@ -200,9 +201,7 @@ def test_the_store_is_a_file_unless_a_database_is_named(tmp_path):
 
 def test_another_host_is_verified_unless_the_url_says_otherwise(tmp_path):
     def url(*lines):
-        store = store_of(tmp_path, *lines)
-        assert store is not None
-        return store.url
+        return store_of(tmp_path, *lines).url
 
     assert url('url = "postgresql://db.example/t"').endswith("?sslmode=verify-full&sslrootcert=system")
     assert url('url = "postgresql://db.example/t?sslmode=require"').endswith("?sslmode=require")
@@ -212,9 +211,19 @@ def test_another_host_is_verified_unless_the_url_says_otherwise(tmp_path):
     assert f"sslrootcert={tmp_path}/ca.pem" in url('url = "postgresql://db.example/t"', 'ca = "ca.pem"')
 
 
+def test_readings_are_kept_for_ever_or_as_long_as_is_said(tmp_path):
+    store = store_of(tmp_path, 'keep = "30 d"', 'keep_thin = "10 year"')
+    assert (store.url, store.keep) == (None, 30 * 86_400.0)
+    assert store.keep_thin == pytest.approx(10 * 365.25 * 86_400.0, rel=1e-3)
+    store = store_of(tmp_path, 'url = "postgresql://u@localhost/town"', "keep = 7200")
+    assert (store.keep, store.keep_thin) == (7200.0, math.inf)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        ('keep = "2 d"\nkeep_thin = "1 d"', "at least as long as `keep`"),
+        ("keep = 60", "keep"),
         ('url = "mysql://h/t"', "must begin with postgresql://"),
         ('url = "postgresql://u:secret@h/t"', "must hold no password"),
         ('url = "postgresql://h/t"\nschema = "a b"', "must be a name"),

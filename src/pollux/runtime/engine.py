@@ -115,6 +115,7 @@ class Engine:
                 await self._raise_twin(wiring)
             for wiring in self.wiring.fleets:
                 await self._raise_fleet(wiring)
+            self._writer.folds = (*self._running, *self.fleets)
             bindings = [r.fold.binding for r in self._running.values()]
             self._intake = Intake(bindings, self._writer, self.clock, self._deliver, self._answered)
             self._writer.on_rows = self._committed(self._writer.on_rows)

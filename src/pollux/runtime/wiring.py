@@ -11,7 +11,8 @@
                          count or members (a CSV file: name, and a column for each parameter that differs), capacity
     [connector.NAME]     kind (one of `KINDS`), and that kind's settings
     [server]             host, port, certificate, key, exposed, names, opcua
-    [store]              url, schema, password_env, ca: PostgreSQL keeps the journal; without the table a file does
+    [store]              url, schema, password_env, ca: PostgreSQL keeps the journal; without `url` a file does;
+                         keep, keep_thin: how long all readings, and how long their extremes and estimates are kept
     [demo]               module, speed: a plant that `pollux demo` starts in a process of its own
 
 Durations are seconds, or texts like "5 min". Every error names the file, the line, the key, the rule and a way out.
@@ -63,6 +64,9 @@ SETTINGS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
 
 LOCAL = ("", "localhost", "127.0.0.1", "::1")
 """Hosts of this machine: a store there is reached without TLS."""
+
+KEEP_LEAST = 3600.0
+"""Seconds that all readings are kept at least."""
 
 RESERVED = frozenset({"ack", "command", "fault"})
 """Third levels of a topic that are not tags."""
@@ -188,13 +192,18 @@ class DemoWiring:
 
 @dataclass(frozen=True)
 class StoreWiring:
-    """The PostgreSQL database that keeps the journal."""
+    """Where the journal is kept, and for how long."""
 
-    url: str
-    """`postgresql://[user@]host[:port]/database[?...]`, as libpq reads it; without a password."""
-    schema: str
-    password_env: str
+    url: str | None = None
+    """`postgresql://[user@]host[:port]/database[?...]`, as libpq reads it; without a password. None: a file in the
+    project's state folder."""
+    schema: str = ""
+    password_env: str = ""
     """Environment variable with the password."""
+    keep: float = math.inf
+    """Seconds for which all readings are kept; infinite: for ever."""
+    keep_thin: float = math.inf
+    """Seconds for which estimates and the extremes of the readings are kept."""
 
 
 @dataclass(frozen=True)
@@ -207,8 +216,7 @@ class Wiring:
     connectors: tuple[ConnectorWiring, ...]
     server: ServerWiring
     demo: DemoWiring | None = None
-    store: StoreWiring | None = None
-    """None: a file in the project's state folder."""
+    store: StoreWiring = StoreWiring()
     fleets: tuple[FleetWiring, ...] = ()
 
     def connector(self, name: str) -> ConnectorWiring:
@@ -329,9 +337,14 @@ def _demo(table: Table) -> DemoWiring | None:
     return demo
 
 
-def _store(table: Table, project: str) -> StoreWiring | None:
-    if not table.values:
-        return None
+def _store(table: Table, project: str) -> StoreWiring:
+    keep = table.seconds("keep", math.inf, low=KEEP_LEAST)
+    keep_thin = table.seconds("keep_thin", math.inf, low=KEEP_LEAST)
+    if keep > keep_thin:
+        table.fail("keep_thin", "must be at least as long as `keep`", keep_thin, f"Write e.g. {keep:g}.")
+    if table.values.keys() <= {"keep", "keep_thin"}:
+        table.done()
+        return StoreWiring(keep=keep, keep_thin=keep_thin)
     given = table.text("url")
     url = urlsplit(given)
     query = dict(parse_qsl(url.query))
@@ -350,6 +363,8 @@ def _store(table: Table, project: str) -> StoreWiring | None:
         given + (f"{'&' if url.query else '?'}{more}" if more else ""),
         table.text("schema", schema[:63], pattern=NAME),
         table.text("password_env", "POLLUX_POSTGRES_PASSWORD"),
+        keep,
+        keep_thin,
     )
     table.done()
     return store

@@ -194,9 +194,9 @@ class Store(Source, Protocol):
         is more to do."""
         ...
 
-    def retain(self, now: float, folds: Collection[str] | None = None) -> bool:
+    def retain(self, now: float, folds: Collection[str]) -> bool:
         """Drop a part of what is older than the store keeps (wall time `now`), where some is; whether there may be
-        more. Nothing that one of `folds` (the twins that run; None: all that are known) may need after a crash."""
+        more. Nothing that one of `folds`, the twins and fleets that run, may need after a crash."""
         ...
 
     def close(self) -> None:

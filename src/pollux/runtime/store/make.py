@@ -5,16 +5,19 @@ from pathlib import Path
 
 from pollux.core.errors import MissingExtraError
 from pollux.runtime.store.base import Store
+from pollux.runtime.store.retain import Retention
 from pollux.runtime.store.sqlite import SqliteStore
 from pollux.runtime.wiring import StoreWiring
 
 
-def open_store(wiring: StoreWiring | None, folder: Path) -> Store:
+def open_store(wiring: StoreWiring, folder: Path) -> Store:
     """Open it for writing; blocks. Raises `StoreError`, `MissingExtraError`."""
-    if wiring is None:
-        return SqliteStore(folder / "journal.db")
+    retention = Retention(wiring.keep, wiring.keep_thin)
+    if wiring.url is None:
+        return SqliteStore(folder / "journal.db", retention=retention)
     try:
         from pollux.runtime.store.postgres import PostgresStore
     except ImportError:
         raise MissingExtraError("psycopg", "postgres") from None
-    return PostgresStore(wiring.url, wiring.schema, password=os.environ.get(wiring.password_env))
+    password = os.environ.get(wiring.password_env)
+    return PostgresStore(wiring.url, wiring.schema, password=password, retention=retention)

@@ -49,10 +49,10 @@ def kept_from(connection: Connection, level: int) -> float:
     return float(meta.read(connection, _horizon(level)))
 
 
-def drop(connection: Connection, retention: Retention, now: float, folds: Collection[str] | None) -> bool:
+def drop(connection: Connection, retention: Retention, now: float, folds: Collection[str]) -> bool:
     """Drop a part of what is too old, inside the caller's transaction; whether there may be more.
 
-    `folds` are the twins that run; None: every one that has a snapshot or tags.
+    `now` is wall time, `folds` the twins and fleets that run.
     """
     more = False
     if isfinite(retention.keep):
@@ -69,10 +69,8 @@ def drop(connection: Connection, retention: Retention, now: float, folds: Collec
     return more
 
 
-def needed(connection: Connection, folds: Collection[str] | None) -> int:
+def needed(connection: Connection, folds: Collection[str]) -> int:
     """The first row that a fold may need: each can start from the last snapshot but one; without two, from row 0."""
-    if folds is None:
-        folds = {row[0] for row in fetch(connection, "SELECT twin FROM tag UNION SELECT twin FROM snapshot")}
     found = [marks(connection, twin)[-KEEP:] for twin in folds]
     return min((min(m.seq for m in last) if len(last) == KEEP else 0 for last in found), default=0)
 

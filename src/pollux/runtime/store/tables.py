@@ -139,9 +139,9 @@ class TableStore(ABC, Generic[C]):
                 self._compactor.done()
         return self._compactor.due
 
-    def retain(self, now: float, folds: Collection[str] | None = None) -> bool:
+    def retain(self, now: float, folds: Collection[str]) -> bool:
         """Drop a part of what is older than the store keeps, where some is; whether there may be more. `now` is wall
-        time, `folds` the twins that run (None: all that the store knows); call it where `maintain` may be called."""
+        time, `folds` the twins and fleets that run; call it where `maintain` may be called."""
         if self._retention == FOR_EVER or now < self._retained + EVERY:
             return False
         with self.transaction():

@@ -42,8 +42,8 @@ class StoreWriter:
         self.on_rows: Callable[[int, Rows], None] | None = None
         """Called on the event loop with every committed block (first, rows), in the order of the journal, before its
         appends are acknowledged, also when who appended has been cancelled meanwhile."""
-        self.folds: Callable[[], Collection[str]] | None = None
-        """The twins that run, for `Store.retain`: called in the writer's thread; None: all that the store knows."""
+        self.folds: Collection[str] = ()
+        """The twins and fleets that run, once all are raised; before, no block of the journal is dropped."""
         self._clock = clock
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._room = asyncio.Semaphore(QUEUE)
@@ -115,7 +115,7 @@ class StoreWriter:
 
     def _maintain(self) -> bool:
         try:
-            return self.store.maintain() or self.store.retain(self.now(), None if self.folds is None else self.folds())
+            return self.store.maintain() or self.store.retain(self.now(), self.folds)
         except StoreError:  # the journal is complete; after the next commit it tries again
             return False
 
