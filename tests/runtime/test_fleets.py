@@ -288,6 +288,9 @@ async def test_members_are_twins_that_can_be_looked_at(folder, tmp_path):
         fold = bench.fleet.fold
         assert frame["t"] == fold.t
         assert frame["states"]["h"]["mean"] == fold.belief.mean[0, 3]
+        ahead = live.foresee()
+        assert ahead.twin == "tank-3"
+        assert np.isfinite(ahead.states).all()
         assert live.level() == 0
         assert frame["status"] in ("good", "watch")
         assert len(live.ring.rows()) >= 8

@@ -73,7 +73,7 @@ def foundation(wiring: TwinWiring, blueprint: Blueprint) -> Foundation:
 
     check_units(blueprint.twin)
     space = flatten(blueprint.twin)
-    settings = _settings(wiring, blueprint)
+    settings = settings_of(wiring, blueprint)
     face = face_of(
         space,
         name=wiring.name,
@@ -128,14 +128,18 @@ def warm_guard(base: Foundation) -> None:
 
 def forecaster_of(base: Foundation, wiring: TwinWiring) -> Forecaster:
     """Compile the forecaster."""
-    s = base.settings
     with contained(f"The forecaster of {base.face.name!r}"):
         if base.blueprint.forecaster is not None:
             return base.blueprint.forecaster()
-        from pollux.intervene.forecast import build_forecaster
+        return default_forecaster(wiring, base.blueprint, base.settings)
 
-        options = {"horizon": s.horizon, "step": s.forecast_step, "samples": s.samples, **wiring.options["forecast"]}
-        return build_forecaster(base.blueprint.twin, track=base.blueprint.track, **options)
+
+def default_forecaster(wiring: TwinWiring, blueprint: Blueprint, s: LiveSettings) -> Any:
+    """The forecaster of a blueprint that brings none; slow."""
+    from pollux.intervene.forecast import build_forecaster
+
+    options = {"horizon": s.horizon, "step": s.forecast_step, "samples": s.samples, **wiring.options["forecast"]}
+    return build_forecaster(blueprint.twin, track=blueprint.track, **options)
 
 
 def planner_of(base: Foundation, forecaster: Forecaster) -> Planner | None:
@@ -155,7 +159,8 @@ def _with_parameters(twin: "Twin", wiring: TwinWiring) -> "Twin":
         raise WiringError(f"{wiring.where}: `parameters`: {error}") from None
 
 
-def _settings(wiring: TwinWiring, blueprint: Blueprint) -> LiveSettings:
+def settings_of(wiring: TwinWiring, blueprint: Blueprint) -> LiveSettings:
+    """How the twin is run, from its wiring and its blueprint."""
     horizon = 3600.0 * wiring.forecast_hours
     values: dict[str, Any] = {
         "time": wiring.time,

@@ -5,6 +5,7 @@ Members of different definitions are groups, and each group is a fleet of its ow
 
 import inspect
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from pollux.core.time import Clock
 from pollux.runtime import build
 from pollux.runtime.binding import Binding, bind
 from pollux.runtime.face import TwinFace, face_of
+from pollux.runtime.fleets.foresee import OneForAll
 from pollux.runtime.fleets.members import Member, table
 from pollux.runtime.fleets.opened import Opened
 from pollux.runtime.tables import closest
@@ -70,8 +72,10 @@ def fleet_base(wiring: FleetWiring, folder: Path, clock: Clock) -> FleetBase:
         tracked=blueprint.track,
         schematic=blueprint.schematic,
     )
+    settings = build.settings_of(each, blueprint)
     binding = bind(each, space.y, space.u)
     margins = fleet.backend.one(programs(fleet.space.system, 1)[3])
+    forecaster = OneForAll(partial(build.default_forecaster, each, blueprint, settings))
     slowest = max((port.period for port in binding.ports), default=each.period)
     return FleetBase(
         name=each.name,
@@ -83,5 +87,5 @@ def fleet_base(wiring: FleetWiring, folder: Path, clock: Clock) -> FleetBase:
         params=table(wiring.members, [c.name for c in fleet.space.p], fleet.space.p0, each.where),
         stale_after=STALE * slowest,
         model_hash=build.model_hash(blueprint, space, each),
-        opened=Opened(face, clock, each.time, margins),
+        opened=Opened(face, clock, settings, margins, forecaster),
     )

@@ -1,13 +1,12 @@
 """Members of a fleet that somebody looks at: each is shown as a twin of its own, with the belief that the fleet has.
 
-Such a twin can be looked at like any other (frame, charts from the moment it was opened, trust); it has no planner and
-no policy, so it sends nothing.
+Such a twin can be looked at like any other (frame, charts, trust, forecast); it has no detector, planner or policy, and
+sends nothing.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from pollux.runtime.alarms import AlarmBook
 from pollux.runtime.events import Event
 from pollux.runtime.face import TwinFace
 from pollux.runtime.fleets.fold import FleetFold
+from pollux.runtime.fleets.foresee import MemberForecaster, OneForAll
 from pollux.runtime.lane import Lane
 from pollux.runtime.live import LiveTwin
 from pollux.runtime.settings import LiveSettings
@@ -41,11 +41,12 @@ class Opened:
         self,
         face: TwinFace,
         clock: Clock,
-        time: Literal["event", "wall"],
+        settings: LiveSettings,
         margins: Callable[..., tuple[np.ndarray, ...]],
+        forecaster: OneForAll,
     ):
         self._face, self._clock, self._margins = face, clock, margins
-        self._settings = LiveSettings(time=time)
+        self._settings, self._forecaster = settings, forecaster
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
 
     def lane(self, fold: FleetFold, name: str) -> Lane:
@@ -55,7 +56,10 @@ class Opened:
             face = replace(self._face, name=name, title=name)
             live = LiveTwin(face, self._clock, settings=self._settings)
             slot = fold.slots[name]
-            live.attach(gauge=lambda b: self._margins(b.t, b.mean, b.inputs, fold.params[:, slot])[0])
+            live.attach(
+                gauge=lambda b: self._margins(b.t, b.mean, b.inputs, fold.params[:, slot])[0],
+                forecaster=MemberForecaster(self._forecaster, lambda: fold.params[:, slot].copy()),
+            )
             lane = self._lanes[name] = Lane(live, _Nowhere())
             while len(self._lanes) > MOST:
                 self._lanes.popitem(last=False)
