@@ -319,6 +319,68 @@ async def test_the_past_of_a_member_is_filtered_again_from_its_readings(folder, 
             assert known[t] == mean, "the same bits, by a fleet of one"
 
 
+PONDS = """
+[[fleet]]
+name = "ponds"
+definition = "pond.py:Pond"
+count = 3
+period = 2.0
+[[fleet.tag]]
+tag = "LT1"
+field = "level"
+[[twin]]
+name = "alone"
+definition = "twin.py:Tank"
+period = 1.0
+lag = 3.0
+[[twin.tag]]
+tag = "LT1"
+field = "level"
+unit = "cm"
+"""
+POND = """
+import jax.numpy as jnp
+from pollux import Scalar, Signals, Twin, param, var
+class State(Signals):
+    h: Scalar = var("m", start=1.0, drift=1e-3)
+class Input(Signals):
+    rain: Scalar = var("m/s", start=0.0)
+class Sensors(Signals):
+    level: Scalar = var("m", noise=0.01)
+class Pond(Twin[State, Input, Sensors]):
+    k: Scalar = param("1/s", 0.001)
+    def dynamics(self, t, x, u):
+        return State(h=u.rain - self.k * x.h)
+    def observe(self, t, x, u):
+        return Sensors(level=x.h)
+"""
+
+
+@on_a_loop
+async def test_fleets_of_two_definitions_and_a_twin_run_side_by_side(folder, tmp_path):
+    expected, _ = await run(folder, tmp_path / "a", ORDER)
+    (folder / "pond.py").write_text(POND)
+    (folder / "pollux.toml").write_text(WIRING + PONDS)
+
+    def pond(k):
+        return Columns("field", "ponds", float(k), 0, ("LT1",), np.full((1, 3), 1.0))
+
+    feeds = [[columns(k), pond(k), Message("field", "alone", "LT1", float(k), 100.0, "cm")] for k in range(20)]
+
+    def look(bench):
+        page = bench.engine.roster.page(View(sort="title"), 0, 20)
+        lanes = bench.engine.lanes()
+        return [c["name"] for c in page["twins"]], bench.engine.fleets["ponds"].fold.t, lanes["alone"].live.t
+
+    got, (names, t, alone) = await run(folder, tmp_path / "b", feeds, look)
+    assert same(expected, got)
+    assert names == ["alone", *(f"ponds-{i}" for i in range(3)), *(f"tank-{i}" for i in range(N))]
+    assert (t, alone) == (18.0, 19.0)
+    again, (_, t, alone) = await run(folder, tmp_path / "b", [], look)
+    assert same(got, again)
+    assert (t, alone) == (18.0, 19.0)
+
+
 @on_a_loop
 async def test_silence_is_seen(folder, tmp_path):
     async with Bench(folder, tmp_path / "a") as bench:

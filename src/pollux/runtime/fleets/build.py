@@ -1,7 +1,4 @@
-"""From wiring to a fleet: load its definition, its members, and compile one kernel for all. Slow; in worker threads.
-
-Members of different definitions are groups, and each group is a fleet of its own.
-"""
+"""From wiring to a fleet: load its definition, its members, and compile one kernel for all. Slow; in worker threads."""
 
 import inspect
 from dataclasses import dataclass
