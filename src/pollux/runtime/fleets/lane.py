@@ -164,6 +164,7 @@ class FleetLane:
         if kept is not None:
             self.fold.thaw(codec().decode(kept.data))
             self.seq = kept.seq
+        self.seq = max(self.seq, store.first_seq)  # a new model, where retention has dropped the beginning
         self.border = FleetBorder(self.base.binding, self.fold.slots, self.base.fleet.capacity)
         self.tags.open(store, self.fold.names)
         waiting = store.events_from(self.name, 0, self.fold.event)
