@@ -146,7 +146,8 @@ class Aligner:
 
     def __init__(self, binding: Binding, state: AlignState | None = None):
         self.binding, self.n = binding, len(binding.ports)
-        self.marks = Watermarks(binding.sources, binding.period, binding.jump)
+        clock = -math.inf if binding.time == "wall" else math.inf
+        self.marks = Watermarks(binding.sources, binding.period, binding.jump, clock)
         self.cursor = Cursor()
         self.dirty: int | None = None
         """The earliest bin that has changed since `clean`."""
@@ -175,7 +176,7 @@ class Aligner:
         """The state as a value."""
         m, c, shape = self.marks, self.cursor, (len(self._keys), self.n)
         return AlignState(
-            m.now, m.clock, m.settled, m.present, c.next_bin, c.count, c.empty, np.array(self._newest),
+            m.top, m.clock, m.settled, m.present, c.next_bin, c.count, c.empty, np.array(self._newest),
             np.array(m.newest), np.array(m.at), np.array(self._keys, dtype=np.int64),
             np.array([self._bins[k].t for k in self._keys], dtype=np.float64).reshape(shape),
             np.array([self._bins[k].value for k in self._keys], dtype=np.float64).reshape(shape),
@@ -187,7 +188,7 @@ class Aligner:
         readings: list[Readings] = []
         outcomes: list[Outcome] = []
         for port, t, value in rows:
-            if t > self.marks.now + self.binding.jump and not self._plausible(port, t):
+            if t > self.marks.top + self.binding.jump and not self._plausible(port, t):
                 outcomes.append(Outcome(port, t, value, "future"))
                 continue
             reason = self._place(port, t, value) if port < self.n else None
@@ -304,7 +305,7 @@ class Aligner:
 
     def _plausible(self, port: int, t: float) -> bool:
         """Whether a jump ahead is believed: see the module docstring. Wall time was checked at the border."""
-        now, jump = self.marks.now, self.binding.jump
+        now, jump = self.marks.top, self.binding.jump
         if now == -math.inf or self.binding.time == "wall" or port == self.n:
             return True
         source = source_of(self.binding, port)
@@ -324,7 +325,7 @@ class Aligner:
 
     def _thaw(self, s: AlignState) -> None:
         m = self.marks
-        m.now, m.clock, m.settled, m.present = s.watermark, s.clock, s.settled, s.present
+        m.top, m.clock, m.settled, m.present = s.watermark, s.clock, s.settled, s.present
         m.newest, m.at = s.source_newest.tolist(), s.source_at.tolist()
         self.cursor = Cursor(s.next_bin, s.count, s.empty)
         self._newest = s.newest.tolist()
