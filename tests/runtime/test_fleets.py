@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import importlib.util
+import shutil
 
 import numpy as np
 import pytest
@@ -177,6 +178,30 @@ async def test_a_restart_comes_to_the_same_bits(folder, tmp_path, monkeypatch):
     await run(folder, tmp_path / "b", ORDER[7:13])
     got, _ = await run(folder, tmp_path / "b", ORDER[13:])
     assert same(expected, got)
+
+
+@on_a_loop
+async def test_what_a_killed_process_leaves_gives_the_same_bits(folder, tmp_path, monkeypatch):
+    """At some ticks the files are copied as they are: what a kill at that moment would leave."""
+    expected, _ = await run(folder, tmp_path / "a", ORDER)
+    monkeypatch.setattr("pollux.runtime.fleets.lane.SNAPSHOT_EVERY", 4)
+    async with Bench(folder, tmp_path / "b") as bench:
+        for k, messages in enumerate(ORDER):
+            await bench.feed(messages)
+            if k == 9:
+                await bench.fleet.join([Member("new", {})], "ana")
+            if k == 10:
+                await bench.fleet.leave(["new"], "ana")
+            if k in (2, 9, 13):
+                shutil.copytree(tmp_path / "b", tmp_path / f"killed-{k}")
+    for k in (2, 9, 13):
+        async with Bench(folder, tmp_path / f"killed-{k}") as bench:
+            assert ("new" in bench.fleet.fold.slots) == (k == 9)
+            for messages in ORDER[k + 1 :]:
+                await bench.feed(messages)
+            b, active = bench.fleet.fold.belief, slice(0, N)
+            got = (b.t[active], b.mean[:, active], b.cov[..., active], b.nis[active])
+            assert all(np.array_equal(x[..., active], y) for x, y in zip(expected, got, strict=True))
 
 
 @on_a_loop
