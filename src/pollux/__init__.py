@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from pollux.mirror.letkf import Letkf as Letkf
     from pollux.mirror.localise import Localisation as Localisation
     from pollux.mirror.localise import localisation as localisation
+    from pollux.mirror.marginal import RaoBlackwellParticleFilter as RaoBlackwellParticleFilter
     from pollux.mirror.particle import ParticleFilter as ParticleFilter
     from pollux.mirror.smooth import Smoothed as Smoothed
     from pollux.mirror.smooth import smooth as smooth
@@ -140,6 +141,7 @@ _HOMES = {
     "Var3d": "mirror.var3d",
     "var3d": "mirror.var3d",
     "ParticleFilter": "mirror.particle",
+    "RaoBlackwellParticleFilter": "mirror.marginal",
     "AuxiliaryParticleFilter": "mirror.auxiliary",
     "Etkf": "mirror.etkf",
     "Letkf": "mirror.letkf",
