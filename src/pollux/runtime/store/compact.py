@@ -43,8 +43,8 @@ class Progress:
 
 
 def read_progress(connection: Connection) -> Progress:
-    """As of this transaction."""
-    return Progress(*(meta.read(connection, key) for key in ("compacted", "compacting", "shelved")))
+    """As of now."""
+    return Progress(*meta.read_all(connection, ("compacted", "compacting", "shelved")))
 
 
 class Compactor:
