@@ -1,8 +1,8 @@
 """Calling faults: when, which one, how large, and when it is over. Works on the scores of `detect_bank`.
 
-1. A score that stays beyond the level for `SETTLE` updates is called when it is clear whether a sensor or the process
-   is at fault, or after waiting. The best fault over all onsets is taken; that a called fault is over is likelier
-   beforehand than that another one has begun.
+1. A score that stays beyond the level for `SETTLE` updates in a row is called when it is clear whether a sensor or the
+   process is at fault, or after waiting. The best fault over all onsets is taken; that a called fault is over is
+   likelier beforehand than that another one has begun.
 2. The last call goes on being compared with the other faults since its own onset: its size is refined, and a fault
    that explains more by `BETTER` takes its place. For `SETTLE` updates nothing else is called.
 3. A called fault that changes back by its own size is over: the same test in the other direction, as powerful.
@@ -60,14 +60,17 @@ def judge(w: Work, bank: tuple[Fault, ...], t: float, level: float, longest: flo
     back = (w.B[0] != 0.0) & (np.abs(w.B[0] + change) < REST * np.abs(w.B[0]))
     if any(f.cause is Cause.PROCESS for f, b in zip(bank, w.B[0], strict=True) if b):
         z = np.where(back, z, z / DOUBT)
-    gain = z * z / 2 + np.where((np.abs(z) > level) & back, OVER, 0.0)
-    k, j = (int(i) for i in np.unravel_index(gain.argmax(), gain.shape))
-    if abs(z[k, j]) <= level:
+    beyond = np.abs(z) > level
+    w.run = np.where(beyond, w.run + 1.0, 0.0)
+    gain = np.where(beyond, z * z / 2 + np.where(back, OVER, 0.0), 0.0)
+    if w.run.max(initial=0.0) < SETTLE:
         w.waited = 0
         return
+    k, j = (int(i) for i in np.unravel_index(gain.argmax(), gain.shape))
     w.waited += 1
-    if w.waited >= SETTLE and (_clear(gain[k], bank) or w.waited > WAIT):
-        _call(w, bank, k, j, z[k], gain[k], t)
+    all_gain = z[k] * z[k] / 2 + np.where(beyond[k] & back[k], OVER, 0.0)
+    if _clear(all_gain, bank) or w.waited > WAIT:
+        _call(w, bank, k, j, z[k], all_gain, t)
         w.waited = 0
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from pollux.intervene.detect_watch import Watch, first
+
 ONSETS = 10
 """Onsets that are compared at any time, besides that of the last call."""
 
@@ -39,17 +41,27 @@ class DetectorState:
     score: np.ndarray
     sure: np.ndarray
     rival: np.ndarray
+    run: np.ndarray
+    """Updates in a row for which a score has been beyond the level, by onset and fault."""
     waited: int
-    """Updates for which something has been beyond the level without being called."""
+    """Updates for which something has been ready to be called without being clear."""
     young: int
     """Updates for which the last call still settles."""
+    level: float
+    """Level of the scores at the last update."""
     wild: np.ndarray
     up: np.ndarray
     down: np.ndarray
     odd: np.ndarray
-    """Updates for which a chart has been beyond its threshold."""
-    last: np.ndarray
-    repeats: np.ndarray
+    """Updates for which a chart of the mean has been beyond its threshold."""
+    scatter: np.ndarray
+    center: np.ndarray
+    """Running mean that the scatter is taken about."""
+    loud: np.ndarray
+    """Updates for which a chart of the scatter has been beyond its threshold."""
+    line: np.ndarray
+    """Sums (6, ny) of the innovations of a sensor since it was called: is its fault a step or a drift?"""
+    watch: Watch
     spent: np.ndarray
 
 
@@ -59,8 +71,8 @@ def fresh(n: int, ny: int, M: int, bands: int) -> DetectorState:
     return DetectorState(
         t=math.nan, mean=z(n), cov=z((n, n)), inputs=z(0), V=z((k, n, M)), s=z((k, M)), J=z((k, M, M)), age=z(k),
         onset=z(k), E=z((2, n)), B=z((2, M)), case=-1, called=np.full(M, np.nan), since=np.full(M, np.nan), score=z(M),
-        sure=z(M), rival=z(M), waited=0, young=0, wild=z(ny), up=z(ny), down=z(ny), odd=z(ny), last=np.full(ny, np.nan),
-        repeats=z(ny), spent=z(bands),
+        sure=z(M), rival=z(M), run=z((ONSETS, M)), waited=0, young=0, level=0.0, wild=z(ny), up=z(ny), down=z(ny),
+        odd=z(ny), scatter=z(ny), center=z(ny), loud=z(ny), line=z((6, ny)), watch=first(ny), spent=z(bands),
     )  # fmt: skip
 
 
@@ -81,12 +93,16 @@ class Work:
     score: np.ndarray
     sure: np.ndarray
     rival: np.ndarray
+    run: np.ndarray
     waited: int
     young: int
+    level: float
 
     def restart(self, row: int, t: float) -> None:
         """Begin an onset at time t in `row`."""
         self.V[row], self.s[row], self.J[row], self.age[row], self.onset[row] = 0.0, 0.0, 0.0, 0.0, t
+        if row < ONSETS:
+            self.run[row] = 0.0
 
     def restart_all(self, t: float) -> None:
         """Forget every onset but that of the last call."""
