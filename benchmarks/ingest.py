@@ -6,6 +6,10 @@ for comparison, one at a time. Peer: SQLite through the standard library, WAL an
 transaction an append, `executemany` into a plain table; and the same with the index (tag, t) that a query needs.
 Both get their input in their own form before the clock starts. Rounds alternate; the median counts. The answers of the
 query must be equal in every bit: `error` is the largest difference.
+
+`fleet` is a tick of `fleet` channels as one block (see `_store_wide`), `hour` the last hour of one of `hour` channels
+at 1 Hz, `year` a chart of one channel, a reading each `year_period` s, and what dropping most of it costs, `year_tenth`
+the same with a tenth of the readings, beside its peer (see `_store_year`).
 """
 
 import asyncio
@@ -20,12 +24,17 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import _store_wide, _store_year
 from pollux.runtime.clock import SystemClock
 from pollux.runtime.store.base import Rows
 from pollux.runtime.store.sqlite import SqliteStore
 from pollux.runtime.store.writer import StoreWriter
 
-DEFAULTS = {"rows": 1_000_000, "channels": 100, "batch": 1000, "in_flight": 32, "rounds": 3, "indexed_rows": 300_000}
+DEFAULTS = {
+    "rows": 1_000_000, "channels": 100, "batch": 1000, "in_flight": 32, "rounds": 3, "indexed_rows": 300_000,
+    "fleet": 100_000, "fleet_ticks": 200, "hour": 10_000, "hour_ticks": 3700, "peer_ticks": 10,
+    "year_period": 1, "year_points": 2000,
+}  # fmt: skip
 START = 1.7e9
 HOUR = 3600.0
 Answer = tuple[np.ndarray, np.ndarray]
@@ -67,7 +76,18 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
         "error": error,
         "one_at_a_time": round(figure["pollux_one_at_a_time"]),
         "query_last_hour_ms": {**query, "pollux_worst": round(max(queries["pollux"]), 3)},
+        "fleet": _apart(lambda f: _store_wide.measure(f, c["fleet"], c["fleet_ticks"], c["peer_ticks"])),
+        "hour": _apart(lambda f: _store_wide.measure(f, c["hour"], c["hour_ticks"], c["peer_ticks"])),
+        "year": _apart(lambda f: _store_year.measure(f, c["year_period"], c["year_points"], peer=False)),
+        "year_tenth": _apart(lambda f: _store_year.measure(f, 10.0 * c["year_period"], c["year_points"], peer=True)),
     }
+
+
+def _apart(measure: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """In a folder of its own that is gone afterwards."""
+    gc.collect()
+    with tempfile.TemporaryDirectory() as folder:
+        return measure(Path(folder))
 
 
 def _columns(c: dict[str, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
