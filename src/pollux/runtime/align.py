@@ -125,6 +125,11 @@ def bin_of(t: float, period: float) -> int:
     return math.ceil(ratio - TOLERANCE - 4 * math.ulp(ratio))
 
 
+def slack_of(t: float, period: float) -> float:
+    """Seconds by which two times may differ and still be the same: part of a period, or the rounding of `t`."""
+    return max(TOLERANCE * period, 4 * math.ulp(t))
+
+
 def source_of(binding: Binding, port: int) -> str:
     """Who may write the port."""
     return CLOCK if port == len(binding.ports) else binding.ports[port].authority
@@ -250,8 +255,13 @@ class Aligner:
         return end if math.isinf(front) else min(bin_of(front, self.binding.period), end)
 
     def _passed(self, k: int, front: float) -> bool:
-        p = self.binding.period
-        return front - k * p > TOLERANCE * p
+        t = k * self.binding.period
+        return front - t > slack_of(t, self.binding.period)
+
+    def _own(self, k: int) -> float:
+        """From when on a time is the bin's own."""
+        t = k * self.binding.period
+        return t - slack_of(t, self.binding.period)
 
     def _readings(self, k: int, count: int, here: _Open | None) -> Readings:
         b = self.binding
@@ -294,7 +304,7 @@ class Aligner:
         if t == here.t[port]:
             return "duplicate"
         if t > here.t[port]:
-            own = (k - TOLERANCE) * self.binding.period
+            own = self._own(k)
             here.final += t >= own > here.t[port]
             here.t[port], here.value[port] = t, value
             if self.dirty is None or k < self.dirty:
@@ -331,6 +341,5 @@ class Aligner:
         self._newest = s.newest.tolist()
         self._keys = s.k.tolist()
         for k, t, value in zip(self._keys, s.t, s.value, strict=True):
-            own = (k - TOLERANCE) * self.binding.period
-            self._bins[k] = _Open(t.tolist(), value.tolist(), int(np.count_nonzero(t >= own)))
+            self._bins[k] = _Open(t.tolist(), value.tolist(), int(np.count_nonzero(t >= self._own(k))))
         self._ahead = {a.source: a for a in s.ahead}

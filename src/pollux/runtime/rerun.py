@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from pollux.core.signals import Belief, Readings
-from pollux.runtime.align import CLOCK, Aligner, Cursor, bin_of
+from pollux.runtime.align import CLOCK, Aligner, Cursor, bin_of, slack_of
 from pollux.runtime.binding import Binding
 from pollux.runtime.estimate import Estimate, advance
 from pollux.runtime.live import LiveTwin
@@ -79,7 +79,7 @@ class InOrder:
 
     def _rows(self, store: Source, after: float, until: float) -> list[tuple[int, float, float]]:
         """Rows with after < t <= until, in the order of event time."""
-        slack = 1e-6 * self._binding.period  # what misses the last tick by rounding belongs to it
+        slack = slack_of(until, self._binding.period)  # what misses the last tick by rounding belongs to it
         columns = [
             (np.full(len(t), port), t, value)
             for port, t, value in self._channels(store, float(np.nextafter(after, math.inf)), until + slack)
