@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pollux.core.time import Clock, ManualClock
+from pollux.core.time import ManualClock
 from pollux.runtime.connect.memory import MemoryConnector
 from pollux.runtime.connect.wire import Message
 from pollux.runtime.engine import Engine
@@ -46,9 +46,10 @@ def messages(twin: str, k: int, level: float | None = None) -> list[Message]:
 class Bench:
     """The engine and its connectors; `clock` stands still unless one is given."""
 
-    def __init__(self, folder: Path, state: Path, clock: Clock | None = None):
+    def __init__(self, folder: Path, state: Path, clock: ManualClock | None = None):
         self.wiring = read_wiring(folder)
-        self.engine = Engine(self.wiring, state, clock or ManualClock(1e9))
+        self.clock = clock or ManualClock(1e9)
+        self.engine = Engine(self.wiring, state, self.clock)
         self.fields = {c.name: MemoryConnector(c.name) for c in self.wiring.connectors}
 
     async def __aenter__(self) -> "Bench":
@@ -74,6 +75,12 @@ class Bench:
             for wiring in self.wiring.twins:
                 await self.push(wiring.name, k)
         await self.engine.settled()
+
+    @property
+    def store(self):
+        """The store that the engine writes."""
+        assert self.engine._writer is not None
+        return self.engine._writer.store
 
     def lane(self, twin: str):
         return self.engine.lanes()[twin]

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Literal
 
+from pollux.autonomy.audit import plain
 from pollux.core.errors import InputError
 from pollux.core.signals import Cause, Finding
+from pollux.runtime.events import Event
 
 State = Literal["active", "acknowledged", "shelved", "cleared"]
 FLOOD = "flood"
@@ -60,7 +62,7 @@ class AlarmBook:
     keep: int = 200
     """Cleared alarms that stay listed."""
     changes: tuple[tuple[str, str], ...] = field(default=(), compare=False)
-    """(what, alarm id) of the last `follow`: raised, escalated, cleared, returned."""
+    """(what, alarm id) of the last `follow` or `report`: raised, escalated, cleared, returned."""
 
     def find(self, id: str) -> Alarm:
         """The alarm with this id; `InputError` when there is none."""
@@ -98,6 +100,26 @@ def follow(book: AlarmBook, findings: Iterable[Finding], t: float) -> AlarmBook:
     alarms, made, flooded = _flood(alarms, made, suppressed, book.open_limit, t)
     changes += flooded
     return replace(book, alarms=_bounded(alarms, book.keep), made=made, suppressed=suppressed, changes=tuple(changes))
+
+
+def report(book: AlarmBook, finding: Finding, t: float) -> AlarmBook:
+    """The book with a finding that does not wait for the next step: raised, or brought up to date where it is open."""
+    for alarm in book.alarms:
+        if alarm.open and (alarm.cause, alarm.subject) == (str(finding.cause), finding.subject):
+            new, what = _next(alarm, finding, t, book.clear_after)
+            return replace(_put(book, new), changes=((what, alarm.id),) if what else ())
+    id = f"a{book.made + 1}"
+    listed = (*book.alarms, _raised(id, finding, t))
+    return replace(book, alarms=listed, made=book.made + 1, changes=(("raised", id),))
+
+
+def events(book: AlarmBook, twin: str, t: float) -> list[Event]:
+    """What changed last, for the journal."""
+    return [
+        Event(twin, t, f"{id}/{what}", f"alarm_{what}", "", plain(vars(book.find(id))), derived=True)
+        for what, id in book.changes
+        if any(a.id == id for a in book.alarms)
+    ]
 
 
 def acknowledge(book: AlarmBook, id: str, by: str, note: str) -> AlarmBook:

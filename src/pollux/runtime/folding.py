@@ -12,7 +12,7 @@ from pollux.core.signals import Cause, Crossing, Finding
 from pollux.runtime import alarms, desk
 from pollux.runtime.events import Event
 from pollux.runtime.records import decode
-from pollux.runtime.state import TOLD, LiveState, Told
+from pollux.runtime.state import EXPLAINED, TOLD, LiveState, Told
 
 REFOLDED = "refolded"
 """A re-run took the place of the estimate; the twin's fold adopts it (`Fold._adopt`), because it holds its codec."""
@@ -73,7 +73,10 @@ def _reported(state: LiveState, event: Event) -> LiveState:
     data["cause"] = Cause(data["cause"])
     finding = Finding(**data)
     rest = tuple(f for f in state.reported if (f.cause, f.subject) != (finding.cause, finding.subject))
-    return replace(state, reported=(*rest, finding)[-100:])
+    book = alarms.report(state.alarms, finding, state.belief.t)
+    raised = {id: state.belief for what, id in book.changes if what != "returned"}
+    kept = dict([*state.raised.items(), *raised.items()][-EXPLAINED:])
+    return replace(state, reported=(*rest, finding)[-100:], alarms=book, raised=kept)
 
 
 def _withdrawn(state: LiveState, event: Event) -> LiveState:

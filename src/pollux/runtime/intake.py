@@ -4,12 +4,14 @@ What `readings` returns as accepted is durable. Rows reach `on_rows` in the orde
 live run and that of a replay are the same fold.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, nan
 
 import numpy as np
 
+from pollux.core.errors import FencedError, StoreError
 from pollux.core.time import Clock
 from pollux.runtime.align import CLOCK
 from pollux.runtime.binding import Binding
@@ -20,6 +22,8 @@ from pollux.runtime.connect.wire import Message
 from pollux.runtime.quarantine import Quarantine
 from pollux.runtime.store.base import Rows, Source
 from pollux.runtime.store.writer import StoreWriter
+
+log = logging.getLogger("pollux.intake")
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ class Intake:
         self._writer, self._clock, self._on_rows, self._on_ack = writer, clock, on_rows, on_ack
         self._steady = SteadyClock(clock)
         self._newest: dict[str, float] = {}
+        self._silent: set[str] = set()
+        """Twins whose clock could not be journalled."""
         writer.on_rows = self._committed
 
     async def readings(self, messages: Sequence[Message], unread: Sequence[Unread] = ()) -> Receipt:
@@ -110,10 +116,22 @@ class Intake:
             self._on_ack(ack)
 
     async def tick(self, twin: str, t: float) -> None:
-        """Say to a twin that runs on wall time that it is `t` now: silence becomes visible. Durable, so replayed."""
+        """Say to a twin that runs on wall time that it is `t` now: silence becomes visible. Durable, so replayed.
+
+        A store that cannot be written now is asked again at the next tick. Raises `FencedError`.
+        """
         t = self._steady.at(t, self._newest.get(twin, nan))
         port = len(self.tags.ids[twin]) - 1
-        await self._writer.append(self.tags.rows([Row(twin, port, t, t)]))
+        try:
+            await self._writer.append(self.tags.rows([Row(twin, port, t, t)]))
+        except FencedError:
+            raise
+        except StoreError as error:
+            if twin not in self._silent:
+                log.warning("clock not journalled", extra={"data": {"twin": twin, "error": str(error)}})
+            self._silent.add(twin)
+        else:
+            self._silent.discard(twin)
 
     def _committed(self, first: int, rows: Rows) -> None:
         now = self._clock.now()

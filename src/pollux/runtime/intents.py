@@ -157,8 +157,10 @@ def answered(live: "LiveTwin", intent: Intent) -> Outcome:
 
 def report(live: "LiveTwin", intent: Intent) -> Outcome:
     """Another part of the system found something wrong (disk full, broker gone ...)."""
-    finding = intent.params["finding"]
-    return Outcome((_event(live, intent, "reported", {"finding": jsonable(vars(finding))}),))
+    finding, t = intent.params["finding"], live.state.belief.t
+    book = alarms.report(live.state.alarms, finding, t)
+    event = _event(live, intent, "reported", {"finding": jsonable(vars(finding))})
+    return Outcome((event, *alarms.events(book, live.face.name, t)))
 
 
 def withdraw(live: "LiveTwin", intent: Intent) -> Outcome:

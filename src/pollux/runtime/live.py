@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from pollux.autonomy.audit import plain
 from pollux.autonomy.authorise import Audit, Authority, begin
 from pollux.core.errors import InputError, PolluxError
 from pollux.core.signals import Belief, Cause, Decision, Finding, Forecast, Level, Readings
@@ -345,11 +344,7 @@ class LiveTwin:
 
     def _alarm_events(self, book: AlarmBook, before: LiveState, after: LiveState) -> list[Event]:
         t, twin = after.belief.t, self.face.name
-        made = [
-            Event(twin, t, f"{id}/{what}", f"alarm_{what}", "", plain(vars(book.find(id))), derived=True)
-            for what, id in book.changes
-            if any(a.id == id for a in book.alarms)
-        ]
+        made = alarms.events(book, twin, t)
         old, new = before.autonomy, after.autonomy
         if old and new and new.levels.granted != old.levels.granted:
             data = {"level": int(new.levels.granted), "why": list(new.levels.lowered) or [new.levels.by]}
