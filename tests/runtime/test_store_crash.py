@@ -91,6 +91,7 @@ def everything(path):
         for tag in ("x", "y", "z"):
             parts += [a.tobytes() for a in store.history("a", tag, -np.inf, np.inf)]
             parts.append(repr(store.last_time("a", tag)).encode())
+            parts += [a.tobytes() for a in store.chart("a", tag, -np.inf, np.inf, 8)]
         track = store.track("a", -np.inf, np.inf)
         parts += [track.t.tobytes(), track.mean.tobytes(), track.sd.tobytes()]
         parts += [repr(store.events()).encode(), repr(store.refused()).encode()]

@@ -25,9 +25,12 @@ spec.loader.exec_module(power)
 CUTS = int(os.environ.get("POLLUX_CUTS", "40"))
 
 
-def batch(b, tag):
+TAGS = [f"x{k}" for k in range(8)]
+
+
+def batch(b, tags):
     n = 1 + 7 * b % 60
-    return Rows(b + np.arange(n) / 100, np.full(n, tag, np.uint32), np.full(n, float(b)))
+    return Rows(b + np.arange(n) / 100, np.resize(tags, n), np.full(n, float(b)))
 
 
 def work(path, vfs):
@@ -36,10 +39,10 @@ def work(path, vfs):
     store = None
     try:
         store = SqliteStore(path, vfs=vfs)
-        tag = int(store.tag_ids("a", ["x"])[0])
+        tags = store.tag_ids("a", TAGS)
         for b in range(10_000):
             with store.transaction():
-                store.append(batch(b, tag), 0.0)
+                store.append(batch(b, tags), 0.0)
                 if b % 5 == 0:
                     store.save_snapshot(Snapshot("a", store.next_seq, float(b), "m", b"%d" % store.next_seq))
             acknowledged.append(b)
@@ -56,14 +59,17 @@ def check(folder, acknowledged):
     """Everything acknowledged is there, at most one batch more, nothing damaged."""
     store = SqliteStore(folder / "store.db")
     journal = join([block.rows for block in store.blocks()])
-    tag = int(store.tag_ids("a", ["x"])[0])
+    tags = store.tag_ids("a", TAGS)
     found = list(dict.fromkeys(journal.value.astype(int).tolist()))
     assert found[: len(acknowledged)] == acknowledged
     assert len(found) <= len(acknowledged) + 1
-    expected = join([batch(b, tag) for b in found])
+    expected = join([batch(b, tags) for b in found])
     assert journal.t.tobytes() == expected.t.tobytes()
-    t, _ = store.history("a", "x", -np.inf, np.inf)
-    assert len(t) == len(np.unique(journal.t))
+    for name, tag in zip(TAGS, tags, strict=True):
+        t, value = store.history("a", name, -np.inf, np.inf)
+        assert np.array_equal(t, journal.t[journal.tag == tag])
+        assert np.array_equal(value, journal.value[journal.tag == tag])
+    assert store.verify() == len(journal)
     snapshot = store.load_snapshot("a", "m")
     if acknowledged:
         assert snapshot is not None
@@ -73,6 +79,8 @@ def check(folder, acknowledged):
 
 def run(tmp_path, monkeypatch, cuts):
     monkeypatch.setattr(compact, "TAIL_ROWS", 300)
+    monkeypatch.setattr(compact, "PER_CHANNEL", 8)
+    monkeypatch.setattr(compact, "STEP_ROWS", 100)  # so that cuts fall between the steps of one tail too
     rng = np.random.default_rng(11)
     total = 0
     for k in range(cuts):
