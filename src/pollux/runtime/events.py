@@ -5,6 +5,7 @@ twin is the fold of its readings and of the events that are not `derived`.
 """
 
 from dataclasses import dataclass, field
+from math import nan
 from typing import Any
 
 from pollux.autonomy.policy import Principal as Identity
@@ -18,6 +19,10 @@ class Intent:
     kind: str
     by: Identity
     params: dict[str, Any] = field(default_factory=dict)
+    at: float = nan
+    """When it is decided, on the twin's clock: set by the twin, which reads the clock and the stop once."""
+    stopped: bool = False
+    """Whether the stop was set then."""
 
 
 @dataclass(frozen=True)

@@ -38,14 +38,14 @@ def acknowledge(live: "LiveTwin", intent: Intent) -> Outcome:
 
 def shelve(live: "LiveTwin", intent: Intent) -> Outcome:
     """An alarm is put out of sight for some minutes."""
-    id, until = intent.params["id"], live.now() + 60.0 * intent.params["minutes"]
+    id, until = intent.params["id"], intent.at + 60.0 * intent.params["minutes"]
     book = alarms.shelve(live.state.alarms, id, until, intent.by.name)
     return Outcome((_event(live, intent, "alarm_shelved", {"id": id, "until": until}),), (), alarm_json(book.find(id)))
 
 
 def propose(live: "LiveTwin", intent: Intent) -> Outcome:
     """A person or an agent wants some inputs held at some values."""
-    authority, state, now = _authority(live), live.state, live.now()
+    authority, state, now = _authority(live), live.state, intent.at
     values, hours = dict(intent.params["values"]), intent.params.get("hours")
     expected: Mapping[str, float] = {}
     times, rows = live.outlook(state)
@@ -113,7 +113,7 @@ def close_vetoes(live: "LiveTwin", intent: Intent) -> Outcome:
 def set_level(live: "LiveTwin", intent: Intent) -> Outcome:
     """A person sets the level of autonomy."""
     authority, before = _authority(live), _autonomy(live)
-    p, now = intent.params, live.now()
+    p, now = intent.params, intent.at
     changed = levels.change(before.levels, authority.policy, p["level"], intent.by, p["reason"], now)
     live.audit("level", now, {"by": intent.by.name, "level": int(changed.granted), "reason": p["reason"]})
     after = replace(before, levels=changed)
@@ -129,7 +129,7 @@ def stop(live: "LiveTwin", intent: Intent) -> Outcome:
     if live.parts.authority is None:
         return Outcome((_event(live, intent, "stopped", {"reason": reason}),), (), {"stopped": True})
     authority, before = live.parts.authority, _autonomy(live)
-    after, command = desk_of.safe(authority, before, live.now(), f"stop by {intent.by.name}: {reason}", live.audit)
+    after, command = desk_of.safe(authority, before, intent.at, f"stop by {intent.by.name}: {reason}", live.audit)
     commands = (command,) if command else ()
     outcome = _outcome(live, intent, "stopped", before, after, commands, None, "", None)
     return replace(outcome, answer={"stopped": True, "safe": dict(command.values) if command else {}})
@@ -138,7 +138,7 @@ def stop(live: "LiveTwin", intent: Intent) -> Outcome:
 def stop_reset(live: "LiveTwin", intent: Intent) -> Outcome:
     """Notes that a person released the stop (the lane did)."""
     reason = intent.params["reason"]
-    live.audit("stop reset", live.now(), {"by": intent.by.name, "reason": reason})
+    live.audit("stop reset", intent.at, {"by": intent.by.name, "reason": reason})
     return Outcome((_event(live, intent, "stop_reset", {"reason": reason}),), (), {"stopped": False})
 
 
@@ -177,7 +177,7 @@ def fault(live: "LiveTwin", intent: Intent) -> Outcome:
 def refold(live: "LiveTwin", intent: Intent) -> Outcome:
     """A re-run in order fused what had come late; its result takes the place of the estimate."""
     told = {k: v for k, v in intent.params.items() if k != "estimate"}
-    live.audit("refold", live.now(), {"by": intent.by.name, "from": live.state.belief.id, **told})
+    live.audit("refold", intent.at, {"by": intent.by.name, "from": live.state.belief.id, **told})
     return Outcome((_event(live, intent, folding.REFOLDED, dict(intent.params)),))
 
 
@@ -259,16 +259,14 @@ def _outcome(
 def _context(live: "LiveTwin", authority: Authority, intent: Intent, at: Level | None = None) -> Context:
     state = live.state
     return desk.context(
-        authority, state, intent.by, live.now(), stopped=live.stopped(), unknown=live.unknown(state),
+        authority, state, intent.by, intent.at, stopped=intent.stopped, unknown=live.unknown(state),
         outlook=live.outlook(state), at=at,
     )  # fmt: skip
 
 
 def _event(live: "LiveTwin", intent: Intent, kind: str, data: dict[str, Any]) -> Event:
     count = live.state.count + 1
-    return Event(
-        live.face.name, live.now(), f"{live.face.name}:e{count}", kind, intent.by.name, {"count": count} | data
-    )
+    return Event(live.face.name, intent.at, f"{live.face.name}:e{count}", kind, intent.by.name, {"count": count} | data)
 
 
 def _authority(live: "LiveTwin") -> Authority:

@@ -19,7 +19,7 @@ from pollux.autonomy.authorise import Audit, Authority, begin
 from pollux.core.errors import InputError, PolluxError
 from pollux.core.signals import Belief, Cause, Decision, Finding, Forecast, Level, Readings
 from pollux.core.time import Clock
-from pollux.runtime import alarms, desk, findings, folding, frames
+from pollux.runtime import alarms, asked, desk, findings, folding, frames
 from pollux.runtime.alarms import AlarmBook
 from pollux.runtime.estimate import Estimate, advance
 from pollux.runtime.estimate import begin as begin_estimate
@@ -172,7 +172,9 @@ class LiveTwin:
 
         if intent.kind not in HANDLERS:
             raise InputError(f"A live twin does not know {intent.kind!r}; it knows {sorted(HANDLERS)}")
-        return HANDLERS[intent.kind](self, intent)
+        intent = replace(intent, at=self.now(), stopped=self.stopped())
+        outcome = HANDLERS[intent.kind](self, intent)
+        return asked.noted(outcome, intent, self.parts.forecaster is not None)
 
     def apply(self, event: Event) -> None:
         """Fold in one event. Derived ones came with their readings and change nothing."""

@@ -151,10 +151,11 @@ class Until(LiveTwin):
         return super().step(readings)
 
 
-class _Closed:
+class Closed:
     """The event journal of a twin that is only recalled."""
 
     async def append(self, events: Sequence[Fact]) -> None:
+        """Refuse."""
         raise StoreError("A recalled twin writes nothing; act on the live one")
 
 
@@ -198,7 +199,7 @@ def folded(subject: Subject, past: Past, moment: Moment) -> Until:
     )  # fmt: skip
     live.until = moment.t if moment.event_time else inf
     unwritten = cast(StoreWriter, None)  # a fold that only replays writes nothing
-    fold = Fold(base, binding, Lane(live, _Closed()), unwritten, lambda binding, outcome: None)
+    fold = Fold(base, binding, Lane(live, Closed()), unwritten, lambda binding, outcome: None)
     with suppress(Enough):
         fold.replay(past, TagTable(past, [binding]))
     return live
@@ -253,7 +254,7 @@ def _stopped(reading: Reading, twin: str, moment: Moment, rows: int) -> bool:
 def answer(found: Recalled) -> dict[str, Any]:
     """A recalled twin as JSON: the page's `Frame` of that moment, with what it rests on."""
     live, moment = found.live, found.moment
-    state, wall = live.state, found.moment.t if not found.moment.event_time else (found.received or live.t)
+    state, wall = live.view, found.moment.t if not found.moment.event_time else (found.received or live.t)
     now = live.t if live.settings.time == "event" or moment.event_time else moment.t
     age = max((wall - (found.received or wall)) if live.settings.time == "event" else wall - live.t, 0.0)
     stale, unknown, gauge = age > live.settings.stale_after, live.unknown(state), live.parts.gauge
@@ -276,7 +277,8 @@ def answer(found: Recalled) -> dict[str, Any]:
             for i, s in enumerate(live.face.estimated)
         },
         "decision": told,
-        "frame": frames.frame(
+        "frame": {"settled": number(live.t)}
+        | frames.frame(
             live.face, live.parts.authority, state, now=now, wall=wall, data_age=age, stale=stale,
             stopped=found.stopped, unknown=unknown,
             margins=None if gauge is None else gauge(state.belief),

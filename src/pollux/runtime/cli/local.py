@@ -19,6 +19,7 @@ from pollux.runtime.cli.output import emit
 from pollux.runtime.cli.recall import recall
 from pollux.runtime.cli.refold import refold
 from pollux.runtime.cli.remote import Json, State, Token, Twin, Url, command_of
+from pollux.runtime.cli.retrace import audit_replay
 from pollux.runtime.cli.state import only_state
 from pollux.runtime.serve.capabilities import CAPABILITIES
 
@@ -51,6 +52,7 @@ def add_commands(app: typer.Typer) -> None:
     ):
         app.command(name, rich_help_panel=panel)(command)
     audit_app.command("log", help=CAPABILITIES["audit"].summary)(command_of(CAPABILITIES["audit"]))
+    audit_app.command("replay")(audit_replay)
     app.add_typer(audit_app, name="audit", rich_help_panel="Look")
     export_app.command("history")(export_history)
     export_app.command("c")(export_c)
