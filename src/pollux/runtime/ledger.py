@@ -33,17 +33,20 @@ class StoreJournal:
         self._writer, self._twin, self._place = writer, twin, place
         self.last = 0
         """Id of the newest event that is durable."""
-        self._owed: deque[tuple[Event, str, int]] = deque(maxlen=OWED)
+        self._owed: deque[tuple[Event, float, str, int]] = deque(maxlen=OWED)
 
     async def append(self, events: Sequence[Event]) -> None:
         """Return when the events are durable, or owed. Raises `StoreError`."""
-        place = self._place()
-        rows = [*self._owed, *((event, *place) for event in events)]
+        place, now = self._place(), self._writer.now()
+        rows = [*self._owed, *((event, now, *place) for event in events)]
 
         def write(store: base.Store) -> int:
             last = 0
-            for e, belief, seq in rows:
-                data = {"id": e.id, "by": e.by, "derived": e.derived, "belief": belief, "data": e.data}
+            for e, received, belief, seq in rows:
+                data = {
+                    "id": e.id, "by": e.by, "derived": e.derived, "belief": belief, "received": received,
+                    "data": e.data,
+                }  # fmt: skip
                 last = store.add_event(e.t, e.twin, e.kind, data, e.id, seq)
             return last
 
