@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from pollux.mirror.assimilate import assimilate as assimilate
     from pollux.mirror.auxiliary import AuxiliaryParticleFilter as AuxiliaryParticleFilter
     from pollux.mirror.cubature import Cubature as Cubature
+    from pollux.mirror.dual import Dual as Dual
     from pollux.mirror.ekf import Ekf as Ekf
     from pollux.mirror.enkf import Enkf as Enkf
     from pollux.mirror.etkf import Etkf as Etkf
@@ -129,6 +130,7 @@ _HOMES = {
     "build_mpc": "intervene.mpc",
     "MpcOptions": "intervene.mpc_options",
     "Cubature": "mirror.cubature",
+    "Dual": "mirror.dual",
     "Ekf": "mirror.ekf",
     "variational": "mirror.variational",
     "Analysis": "mirror.variational",

@@ -12,6 +12,7 @@ from pollux import (
     Imm,
     Mode,
     ParticleFilter,
+    RaoBlackwellParticleFilter,
     Readings,
     Record,
     assimilate,
@@ -25,6 +26,7 @@ METHODS = [
     Ienkf(6, iterations=2),
     ParticleFilter(200),
     AuxiliaryParticleFilter(200),
+    RaoBlackwellParticleFilter(50, ("v",)),
     Imm((Mode("free"), Mode("braked", (("c", 0.5),))), dwell=30.0),
 ]
 

@@ -179,12 +179,14 @@ def _check_affine(space: StateSpace, linear: np.ndarray) -> None:
     places = space.x0 + np.sqrt(space.P0) * g.standard_normal((2, _PLACES, len(low)))
     x, other = jnp.asarray(np.clip(places, low, high))
 
+    u, p = jnp.asarray(space.u0), jnp.asarray(space.p0)
+
     def slopes(x):
         """(functions, linear states)"""
 
         def both(z):
             full = x.at[linear].set(z)
-            return jnp.concatenate([fn(0.0, full, space.u0, space.p0) for fn in (system.f, system.h)])
+            return jnp.concatenate([fn(0.0, full, u, p) for fn in (system.f, system.h)])
 
         return jax.jacfwd(both)(x[linear])
 
