@@ -90,3 +90,29 @@ def test_the_present_is_the_in_order_fold_of_what_has_come(twin):
     checked, newer = asyncio.run(walk())
     assert checked > 80
     assert newer > 0.9 * checked
+
+
+def test_a_long_present_is_fused_in_stretches(twin, monkeypatch):
+    """What is shown meanwhile is the older one; in the end it is the same, and only the changed part is fused again."""
+    from pollux.runtime import present
+
+    monkeypatch.setattr(present, "STRETCH", 7)
+    rows = [row for row in signals(seed=8, seconds=30) if row[0] != 2]
+
+    async def walk():
+        found = Run(twin)
+        await found.feed(rows)
+        while found.fold.present.behind:
+            assert found.live.present is None
+            await asyncio.sleep(0.01)
+        first, steps = found.live.view.belief, found.fold.present.steps
+        await found.feed([(2, 20.5, 0.45)])
+        while found.fold.present.behind:  # noqa: ASYNC110 (another task moves it)
+            await asyncio.sleep(0.01)
+        return first, found.live.view.belief, found.fold.present.steps - steps
+
+    first, second, steps = asyncio.run(walk())
+    assert bits(first) == bits(oracle(twin, rows, first.t)[first.t])
+    assert bits(second) == bits(oracle(twin, [*rows, (2, 20.5, 0.45)], second.t)[second.t])
+    assert second.id != first.id
+    assert steps <= second.t - 20 + present.EVERY

@@ -55,7 +55,7 @@ class SourceClocks:
         self._clocks = [SourceClock() for _ in range(sources)]
         self._steady = clock.now() - clock.monotonic()
         self.stepped = 0.0
-        """By how many seconds this machine's clock was last set; above zero: forward."""
+        """By how many seconds this machine's clock was last set; above zero: forward. For who reads it to put back."""
 
     def heard(self, received: float, rows: Iterable[tuple[int | None, float]]) -> None:
         """Note rows (source, t) of one delivery that was received at that wall time."""

@@ -54,6 +54,9 @@ TRACK_EVERY = 20
 TRACK_MOST = 5000
 """Steps whose estimates are written at once, after a re-run."""
 
+STEP_TOLD = 600.0
+"""Wall seconds for which it is said that this machine's clock was set."""
+
 SHARE = 4.0
 """A present that takes long to fuse stays good for this many times as long as it took."""
 
@@ -97,6 +100,7 @@ class Fold:
         self._turn = asyncio.Lock()
         self._fresh, self._later = -np.inf, None
         self._wrong: dict[str, bool] = {}
+        self._stepped = np.inf
         lane.sources = self.sources
 
     @property
@@ -140,6 +144,9 @@ class Fold:
             return
         await asyncio.to_thread(self.present.refresh)
         ended = clock.monotonic()
+        if self.present.behind:
+            self._later = self._later or asyncio.create_task(self._refresh_at(0.0))
+            return
         self._fresh = ended + SHARE * (ended - began)
         self.lane.publish_soon()
 
@@ -172,7 +179,14 @@ class Fold:
         }
 
     async def _judge_clocks(self) -> None:
-        """Report a clock that is wrong by more than its rows may be late, until it is right again."""
+        """Report a clock that is wrong by more than its rows may be late, until it is right, and a step of ours."""
+        now = self.lane.live.clock.monotonic()
+        if self.clocks.stepped:
+            await self.lane.report(self._step_finding(self.clocks.stepped))
+            self.clocks.stepped, self._stepped = 0.0, now
+        elif now - self._stepped > STEP_TOLD:
+            await self.lane.withdraw(str(Cause.SYSTEM), "clock")
+            self._stepped = np.inf
         for i, rule in enumerate(self.binding.sources):
             error = self.clocks.error(i)
             if error is None:
@@ -186,9 +200,16 @@ class Fold:
                 await self.lane.withdraw(str(Cause.DATA), rule.name)
             self._wrong[rule.name] = wrong
 
+    def _step_finding(self, by: float) -> Finding:
+        way = "forward" if by > 0 else "back"
+        return Finding(
+            self.name, self.lane.live.t, f"{self.name}/clock", "", Cause.SYSTEM, "clock",
+            f"The clock of this machine was set {way} by {_seconds(abs(by))}", 2, {"by": by},
+        )  # fmt: skip
+
     def _clock_finding(self, name: str, error: float, bound: float) -> Finding:
         live = self.lane.live
-        by = f"{abs(error):,.4g} s" if abs(error) < 1e5 else span(abs(error))
+        by = _seconds(abs(error))
         said = f"is {by} ahead" if error > 0 else f"is {by} behind, or its values come that late"
         return Finding(
             self.name, live.t, f"{self.name}/clock/{name}", "", Cause.DATA, name,
@@ -299,6 +320,8 @@ class Fold:
                 self._catch_up(waiting)
                 steps += 1
         self.present.refresh()
+        while self.present.behind:
+            self.present.refresh()
         refill(live, self.binding, store, HISTORY)
         self.seq = store.next_seq
         if isinstance(self.lane.journal, StoreJournal):
@@ -346,6 +369,11 @@ class Fold:
         detector = self.base.detector
         memory = () if detector is None else (detector.start(),)
         return codec(*memory, *examples, types=(FoldState, AlignState, align.Ahead, Estimate))
+
+
+def _seconds(value: float) -> str:
+    """`3,600 s`; `3.2 d` where it is long."""
+    return f"{value:,.0f} s" if 100 <= value < 1e5 else span(value)
 
 
 def _track(belief: Belief) -> tuple[float, np.ndarray, np.ndarray]:

@@ -17,6 +17,9 @@ from pollux.runtime.live import LiveTwin
 EVERY = 16
 """Ticks between two estimates that are kept."""
 
+STRETCH = 1000
+"""Steps made in one call of `refresh`; what is settled waits for no more."""
+
 
 class Present:
     """The present of one live twin. `refresh` runs in one thread at a time, and never beside `Aligner.push`."""
@@ -27,6 +30,8 @@ class Present:
         self._kernels: tuple[object, object] = (None, None)
         self.steps = 0
         """Steps made so far; they tell how much was fused again."""
+        self.behind = False
+        """Whether the last `refresh` did not come to the end; what is shown is that of before."""
 
     @property
     def due(self) -> bool:
@@ -35,7 +40,7 @@ class Present:
         return marks.present > marks.settled or self._live.present is not None or bool(self._kept)
 
     def refresh(self) -> None:
-        """Fuse what is open onto what is settled."""
+        """Fuse what is open onto what is settled, or a stretch of it."""
         live, aligner = self._live, self._aligner
         kernels = live.parts.mirror, live.parts.detector
         base, dirty = aligner.cursor, aligner.clean()
@@ -50,12 +55,16 @@ class Present:
         settled = estimate_of(live.state) if live.ready else None
         at, now = self._kept[-1] if self._kept else (base, settled)
         ahead = aligner.ahead(at)
+        self.behind = len(ahead) > STRETCH
+        ahead = ahead[:STRETCH]
         for i, (after, readings) in enumerate(ahead):
             now = self._step(now, readings)
             if after.count % EVERY == 0 or i == len(ahead) - 1:
                 self._keep(after, now)
             at = after
         self.steps += len(ahead)
+        if self.behind:
+            return
         live.present = None if now is None or at.count == base.count else _marked(now, settled, at.count - base.count)
 
     def forget(self) -> None:
