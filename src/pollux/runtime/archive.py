@@ -5,7 +5,10 @@ belongs into a process of its own (`pollux recall --project`).
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from pollux.autonomy.policy import Principal
 from pollux.core.errors import InputError
@@ -44,6 +47,25 @@ class Archive:
             raise InputError("A moment to recall lies in the past; `observe` shows the present, `forecast` the future")
         async with self._turn:
             return answer(await asyncio.to_thread(self._recall, subject, writer, moment))
+
+    async def readings(
+        self, twin: str, signals: Sequence[str], start: float, end: float, points: int
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """(t, value) of measured signals (none named: all) over any span, from the journal: at most `points` of each,
+        the smallest and the largest of equal spans of time. Raises `InputError`, `StoreError`."""
+        subject, writer = self._subject(twin)
+        ports = {port.field: port for port in subject.binding.ports}
+        for name in signals:
+            if name not in ports:
+                raise InputError(f"Twin {twin!r} measures no signal {name[:100]!r}; it measures {sorted(ports)}")
+
+        def read() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+            return {
+                name: writer.store.chart(subject.binding.twin, ports[name].tag, start, end, points)
+                for name in dict.fromkeys(signals or ports)
+            }
+
+        return await asyncio.to_thread(read)
 
     async def refold(self, twin: str, who: Principal, start: float | None, reason: str) -> dict[str, Any]:
         """Fuse what a twin got too late (`rerun`): everything, or from what it believed of the time `start` on.

@@ -44,6 +44,12 @@ class HistoryParams(Params):
     points: int = Field(1000, ge=2, le=20_000)
 
 
+class ReadingsParams(HistoryParams):
+    """Which signals, from when to when, in how many points of each."""
+
+    points: int = Field(1000, ge=4, le=20_000)
+
+
 class ForecastParams(Params):
     """How far to look ahead."""
 
@@ -94,13 +100,27 @@ async def observe(call: Call[NoParams]) -> dict[str, Any]:
 async def history(call: Call[HistoryParams]) -> dict[str, Any]:
     """Measured and estimated values over time."""
     p, live = call.params, call.live
+    start, end = _span(p)
+    await call.lane.charts.wait()
+    span = await call.lane.aside(live.ring.span, start, end, p.points)
+    names = [n for n in p.signals.split(",") if n] or [s.name for s in live.face.sensors]
+    return {"t": span.t.tolist(), "signals": {n: _columns(call, span, n) for n in names}}
+
+
+async def readings(call: Call[ReadingsParams]) -> dict[str, Any]:
+    """What was measured over any span, however long, with every peak."""
+    start, end, p = *_span(call.params), call.params
+    signals = [n for n in p.signals.split(",") if n]
+    found = await call.host.archive.readings(call.twin, signals, start, end, p.points)
+    return {"signals": {name: {"t": t.tolist(), "measured": numbers(v)} for name, (t, v) in found.items()}}
+
+
+def _span(p: HistoryParams) -> tuple[float, float]:
     start = -np.inf if p.start is None else p.start
     end = np.inf if p.end is None else p.end
     if start > end:
         raise InputError(f"`start` must not be after `end`, received {p.start!r} > {p.end!r}")
-    span = await call.lane.aside(live.ring.span, start, end, p.points)
-    names = [n for n in p.signals.split(",") if n] or [s.name for s in live.face.sensors]
-    return {"t": span.t.tolist(), "signals": {n: _columns(call, span, n) for n in names}}
+    return start, end
 
 
 async def forecast(call: Call[ForecastParams]) -> dict[str, Any]:
@@ -228,6 +248,15 @@ LOOKING: tuple[Capability, ...] = (
         "History",
         "Measured and estimated values over time.",
         history,
+    ),
+    Capability(
+        "readings",
+        "query",
+        "viewer",
+        ReadingsParams,
+        "{signals: {NAME: {t, measured}}}",
+        "What was measured over any span, from the journal: of each part the smallest and the largest reading.",
+        readings,
     ),
     Capability(
         "forecast",
