@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from pollux.core.errors import AccessError, DefinitionError, InputError, MissingExtraError, StoreError
+from pollux.runtime.cli.backup import backup, restore
 from pollux.runtime.cli.edge import EdgeKernel
 from pollux.runtime.cli.output import emit
 from pollux.runtime.cli.recall import recall
@@ -47,6 +48,8 @@ def add_commands(app: typer.Typer) -> None:
         ("fit", fit, "Twins"),
         ("replay", replay, "Twins"),
         ("recall", recall, "Look"),
+        ("backup", backup, "Run"),
+        ("restore", restore, "Run"),
         ("refold", refold, "Act"),
         ("stop", stop, "Act"),
     ):
