@@ -84,6 +84,8 @@ if TYPE_CHECKING:
     from pollux.model.record import Record as Record
     from pollux.model.rk4 import RK4 as RK4
     from pollux.model.rollout import rollout as rollout
+    from pollux.model.sensor_value import SensorValue as SensorValue
+    from pollux.model.sensor_value import sensor_value as sensor_value
     from pollux.model.simulate import simulate as simulate
     from pollux.model.statespace import flatten as flatten
     from pollux.model.stiff import Stiff as Stiff
@@ -169,6 +171,8 @@ _HOMES = {
     "Record": "model.record",
     "RK4": "model.rk4",
     "rollout": "model.rollout",
+    "SensorValue": "model.sensor_value",
+    "sensor_value": "model.sensor_value",
     "simulate": "model.simulate",
     "flatten": "model.statespace",
     "Stiff": "model.stiff",

@@ -1,7 +1,8 @@
 """`check`: what can be said about a twin before it is trusted with anything.
 
 Units and shapes are read from the definition; stiffness from its linearisation; observability and identifiability
-from the sensitivities of its sensors, over a record of the asset or, without one, over a synthetic experiment.
+from the sensitivities of its sensors, over a record of the asset or, without one, over a synthetic experiment; and what
+each sensor is worth.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from pollux.core.errors import PolluxError
+from pollux.core.errors import InputError, PolluxError
 from pollux.core.twin import Twin
 from pollux.core.unitcheck import check_units
 from pollux.model.calibrate import sensitivities
@@ -23,7 +24,11 @@ from pollux.model.linearise import linearise
 from pollux.model.observability import Observability, observability
 from pollux.model.record import Record, as_record
 from pollux.model.rk4 import RK4
+from pollux.model.sensor_value import SensorValue, sensor_value
 from pollux.model.statespace import StateSpace, flatten
+
+LARGE = 60
+"""States up to which the value of sensors is computed for every one of them."""
 
 
 class Mark(StrEnum):
@@ -53,6 +58,7 @@ class Report:
     items: tuple[Item, ...]
     observability: Observability | None = None
     identifiability: Identifiability | None = None
+    sensor_value: SensorValue | None = None
 
     @property
     def ok(self) -> bool:
@@ -82,6 +88,7 @@ class Report:
             ],
             "observability": self.observability.to_dict() if self.observability else None,
             "identifiability": self.identifiability.to_dict() if self.identifiability else None,
+            "sensor_value": self.sensor_value.to_dict() if self.sensor_value else None,
         }
 
 
@@ -118,7 +125,8 @@ def check(twin: Twin, record: Any = None, *, free: tuple[str, ...] | None = None
     items.append(_observed(seen, about, stable))
     verdict = identify(S, names, log)
     items.append(_identified(verdict, about))
-    return Report(name, tuple(items), seen, verdict)
+    worth, item = _worth(twin, space, data, about)
+    return Report(name, (*items, item), seen, verdict, worth)
 
 
 def _units(twin: Twin) -> Item:
@@ -186,6 +194,17 @@ def _observed(seen: Observability, about: str, stable: bool) -> Item:
     else:
         mark, extra = Mark.FAIL, " (and it does not die out): add a sensor"
     return Item("observability", mark, f"{seen}{extra}, {about}")
+
+
+def _worth(twin: Twin, space: StateSpace, data: Record, about: str) -> tuple[SensorValue | None, Item]:
+    if len(space.x) > LARGE:
+        return None, Item("sensor value", Mark.SKIP, f"more than {LARGE} states; ask `sensor_value` for some of them")
+    try:
+        worth = sensor_value(twin, data)
+    except InputError as error:
+        return None, Item("sensor value", Mark.WARN, str(error))
+    text = f"how sure each state is in the end, by sensor, {about}"
+    return worth, Item("sensor value", Mark.PASS, text, tuple(worth.lines()))
 
 
 def _identified(verdict: Identifiability, about: str) -> Item:
