@@ -60,6 +60,8 @@ class Compactor:
                 self.tail.freeze()
             self.tail.add(block.first, block.rows)
             end = block.first + len(block.rows)
+        for run in self.tail.runs:
+            _ = run.by_tag  # now, and not in the first step
         if at.compacting == end:
             self.tail.freeze()
         last = connection.execute("SELECT coalesce(max(first + rows), 0) FROM block").get
@@ -90,13 +92,19 @@ class Compactor:
         tail = self.tail
         return bool(tail.old) and tail.rows >= max(TAIL_ROWS, min(PER_CHANNEL * tail.channels, TAIL_LIMIT))
 
+    def prepare(self) -> bool:
+        """Sort a part of what has come, so that the first step finds it sorted, and look over a tail that is due;
+        whether to do a step now."""
+        self.tail.sort(STEP_ROWS)
+        if self.due and not len(self._counts):
+            if not self.tail.old:
+                self.tail.freeze()
+            self._count()
+            return bool(self._counts[-1] <= STEP_ROWS)  # else that was work enough for now
+        return self.due
+
     def step(self) -> None:
         """Turn a range of tags, inside the caller's transaction; call `done` after the commit."""
-        if not self.tail.old:
-            self.tail.freeze()
-            self._counts = np.empty(0, np.int64)
-        if not len(self._counts):
-            self._count()
         old, low = self.tail.old, self._at.shelved
         end = old[-1].first + len(old[-1].rows)
         width = self._width(low)
@@ -123,7 +131,7 @@ class Compactor:
 
     def _count(self) -> None:
         """`_counts[k]`: rows of the old tail with tags below k."""
-        tags = np.concatenate([run.rows.tag for run in self.tail.old])
+        tags = np.concatenate([run.by_tag.tag for run in self.tail.old])
         self._counts = np.r_[0, np.cumsum(np.bincount(tags))]
 
     def _width(self, low: int) -> int:

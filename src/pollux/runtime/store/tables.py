@@ -129,14 +129,12 @@ class TableStore(ABC, Generic[C]):
 
     def maintain(self) -> bool:
         """A step of compaction where one is due; call it outside a transaction, between commits. Whether more is."""
-        if self._compactor.due:
+        again = self._compactor.prepare()
+        while again:
             with self.transaction():
                 self._compactor.step()
             self._compactor.done()
-            while self._compactor.behind:
-                with self.transaction():
-                    self._compactor.step()
-                self._compactor.done()
+            again = self._compactor.behind
         return self._compactor.due
 
     def retain(self, now: float, folds: Collection[str]) -> bool:

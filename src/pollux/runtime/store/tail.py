@@ -14,6 +14,10 @@ RUN_ROWS = 8192
 """Small blocks are joined to runs of this many rows: a search looks into each run."""
 
 
+JOINED = RUN_ROWS.bit_length()
+"""The last runs, each less than half as long as the one before, may still be joined with what comes."""
+
+
 class Run:
     """Rows `first` .. of the journal."""
 
@@ -49,6 +53,8 @@ class Tail:
         self.rows = self.blocks = 0
         """Of `fresh`."""
         self._seen = np.zeros(1024, bool)
+        self._sorted = 0
+        """Runs at the beginning of `fresh` that `sort` has been through."""
 
     @property
     def channels(self) -> int:
@@ -70,12 +76,23 @@ class Tail:
             last = fresh.pop()
             run = Run(last.first, join([last.rows, run.rows]))
         self.fresh = (*fresh, run)
+        self._sorted = min(self._sorted, len(fresh))
         self.runs = self.old + self.fresh
+
+    def sort(self, most: int) -> None:
+        """Sort runs of `fresh` that will not be joined any more, at least one and about `most` rows of them."""
+        end = len(self.fresh) - JOINED
+        while most > 0 and self._sorted < len(self.fresh):
+            run = self.fresh[self._sorted]
+            if self._sorted >= end and 2 * len(run.rows) < RUN_ROWS:
+                return
+            most -= len(run.by_tag)
+            self._sorted += 1
 
     def freeze(self) -> None:
         """`fresh` becomes `old`."""
         self.old, self.fresh = self.fresh, ()
-        self.rows = self.blocks = 0
+        self.rows = self.blocks = self._sorted = 0
         self._seen[:] = False
 
     def forget(self) -> None:
