@@ -8,6 +8,7 @@ import pytest
 from pollux.autonomy.policy import Principal
 from pollux.core.errors import InputError
 from pollux.core.time import ManualClock
+from pollux.runtime.cli.retrace import retraced
 from pollux.runtime.connect.memory import MemoryConnector
 from pollux.runtime.connect.wire import Message
 from pollux.runtime.engine import Engine
@@ -108,6 +109,9 @@ def test_a_rerun_gives_the_in_order_answer_and_lives_on(twin, project, tmp_path,
     assert known["estimates"]["b"]["mean"] == without[before.t - 5].mean[1]  # what was known then stays known
     column = {row[0]: row for row in charts}
     assert any(np.array_equal(column[30.0][k : k + 2], whole[30.0].mean) for k in range(len(charts[0])))
+    again = retraced(project, tmp_path / "s", "")
+    assert again["difference"] == ""
+    assert again["audit_records"] == 1
     assert [r["kind"] for r in told] == ["refold"]
     assert told[0]["body"]["by"] == "ann"
 

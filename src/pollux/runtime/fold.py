@@ -119,7 +119,7 @@ class Fold:
             self._whole = False
             readings = self._align(delivery, self._late)
             for result in await self.lane.fold(readings):
-                self._tracks.append(_track(result.belief))
+                self._note(result.belief.t, result.belief.mean, result.belief.cov)
             self.seq = delivery.seq
             self._whole = True
             self._since += len(readings)
@@ -228,7 +228,7 @@ class Fold:
 
         def note(readings: Readings, belief: Belief) -> None:
             ring.add(readings, belief)
-            tracks.append(_track(belief))
+            tracks.append(_track(belief.t, belief.mean, belief.cov))
 
         again = InOrder(live, self.binding, since, note)
         await asyncio.to_thread(again.run, store, self._next_bin())
@@ -242,7 +242,8 @@ class Fold:
             data = {
                 "estimate": b64encode(self._codec(result.detector).encode(result)).decode(),
                 "empty": again.empty, "model": self.base.model_hash, "belief": result.belief.id,
-                "since": None if since is None else since.belief.t, "steps": again.steps, "reason": reason,
+                "since": None if since is None else since.belief.t, "t": result.belief.t, "steps": again.steps,
+                "reason": reason,
             }  # fmt: skip
             before = live.state.belief
             await self.lane.act(Intent("refold", who, data))
@@ -316,7 +317,7 @@ class Fold:
         for delivery in replay(store, tags, {self.name: self.seq}):
             for readings in self._align(delivery):
                 belief = live.step(readings).belief
-                self._tracks.append(_track(belief))
+                self._note(belief.t, belief.mean, belief.cov)
                 self._catch_up(waiting)
                 steps += 1
         self.present.refresh()
@@ -370,12 +371,15 @@ class Fold:
         memory = () if detector is None else (detector.start(),)
         return codec(*memory, *examples, types=(FoldState, AlignState, align.Ahead, Estimate))
 
+    def _note(self, t: float, mean: np.ndarray, cov: np.ndarray) -> None:
+        self._tracks.append(_track(t, mean, cov))
+
 
 def _seconds(value: float) -> str:
     """`3,600 s`; `3.2 d` where it is long."""
     return f"{value:,.0f} s" if 100 <= value < 1e5 else span(value)
 
 
-def _track(belief: Belief) -> tuple[float, np.ndarray, np.ndarray]:
+def _track(t: float, mean: np.ndarray, cov: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     """What the history keeps of a belief."""
-    return belief.t, belief.mean, np.sqrt(np.maximum(np.diag(belief.cov), 0.0))
+    return t, mean, np.sqrt(np.maximum(np.diag(cov), 0.0))

@@ -9,7 +9,7 @@ recorded. What an earlier definition or wiring decided is applied as it was and 
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +27,7 @@ from pollux.runtime.build import forecaster_of, planner_of
 from pollux.runtime.events import Event, StepResult
 from pollux.runtime.fingerprint import digest_of
 from pollux.runtime.fold import Fold
+from pollux.runtime.folding import REFOLDED
 from pollux.runtime.identity import KIND, Raised, identity, same, software, starts
 from pollux.runtime.intake import Delivery, TagTable
 from pollux.runtime.intents import HANDLERS
@@ -160,6 +161,13 @@ class Witness(LiveTwin):
         if self.present is not None and self.present.belief.id in self._forecasts:
             self._presents[self.present.belief.id] = self.present.belief
 
+    def replaced(self, adopt: Callable[[], None]) -> None:
+        """A re-run takes the place of the estimate: compare what went out from the one before."""
+        self.check_belief()
+        self._leave(self._id)
+        adopt()
+        self._states = [self.state]
+
     def finish(self) -> None:
         """Compare what is left at the end."""
         if self._states:
@@ -230,6 +238,9 @@ class Retracing(Fold):
     def watch(self, reading: Reading, witness: Witness) -> None:
         """Compare with what `reading` holds."""
         self._reading, self._witness = reading, witness
+        redone = [e.data["data"] for e in reading.events(self.name, (REFOLDED,))]
+        self._redone = [(-np.inf if e["since"] is None else e["since"], e["t"]) for e in redone]
+        """Times whose estimates in the store are those of a re-run (`refold`), which is not retraced."""
 
     def compare(self) -> None:
         """Compare the beliefs that have gathered."""
@@ -237,6 +248,12 @@ class Retracing(Fold):
             return
         t, mean, sd = (np.array(column) for column in zip(*self._tracks, strict=True))
         self._tracks.clear()
+        as_it_was = ~np.any(
+            [(after < t) & (t <= until) for after, until in self._redone] or [np.zeros(len(t), bool)], 0
+        )
+        t, mean, sd = t[as_it_was], mean[as_it_was], sd[as_it_was]
+        if len(t) == 0:
+            return
         kept = self._reading.track(self.name, float(t.min()), float(t.max()))
         if len(kept) == 0 or kept.mean.shape[1] != mean.shape[1]:
             return
@@ -251,6 +268,12 @@ class Retracing(Fold):
             self.present.refresh()
             self._witness.saw_present()
         return super()._align(delivery, tell)
+
+    def _adopt(self, data: Mapping[str, Any]) -> None:
+        if self._witness.wants_present():
+            self.present.refresh()
+            self._witness.saw_present()
+        self._witness.replaced(lambda: super(Retracing, self)._adopt(data))
 
     def _note(self, t: float, mean: np.ndarray, cov: np.ndarray) -> None:
         super()._note(t, mean, cov)
