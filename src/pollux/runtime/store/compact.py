@@ -60,8 +60,7 @@ class Compactor:
                 self.tail.freeze()
             self.tail.add(block.first, block.rows)
             end = block.first + len(block.rows)
-        for run in self.tail.runs:
-            _ = run.by_tag  # now, and not in the first step
+        self.tail.sort(np.inf)  # now, and not in the first step
         if at.compacting == end:
             self.tail.freeze()
         last = connection.execute("SELECT coalesce(max(first + rows), 0) FROM block").get
@@ -74,7 +73,6 @@ class Compactor:
         self._bound = -np.inf if newest is None else newest
         self._newest = np.full(1024, self._bound)
         """For each tag, an upper bound of its times in chunks: later rows cannot repeat one."""
-        self._counts = np.empty(0, np.int64)
         self._next = at
 
     @property
@@ -93,14 +91,10 @@ class Compactor:
         return bool(tail.old) and tail.rows >= max(TAIL_ROWS, min(PER_CHANNEL * tail.channels, TAIL_LIMIT))
 
     def prepare(self) -> bool:
-        """Sort a part of what has come, so that the first step finds it sorted, and look over a tail that is due;
-        whether to do a step now."""
+        """Sort and count a part of what has come, so that a step finds it so; whether to do a step now."""
         self.tail.sort(STEP_ROWS)
-        if self.due and not len(self._counts):
-            if not self.tail.old:
-                self.tail.freeze()
-            self._count()
-            return bool(self._counts[-1] <= STEP_ROWS)  # else that was work enough for now
+        if self.due and not self.tail.old:
+            self.tail.freeze()
         return self.due
 
     def step(self) -> None:
@@ -116,7 +110,7 @@ class Compactor:
         rows = self._unknown(sort_by_tag_and_time(join(parts)))
         if len(rows):
             ChunkWriter(self._connection).keep(rows, low, width)
-        finished = high >= len(self._counts) - 1
+        finished = high >= len(self.tail.below) - 1
         self._next = Progress(end, 0, 0) if finished else Progress(self._at.compacted, end, high)
         for key in ("compacted", "compacting", "shelved"):
             if getattr(self._next, key) != getattr(self._at, key):
@@ -127,18 +121,12 @@ class Compactor:
         self._at = self._next
         if not self._at.compacting:
             self.tail.forget()
-            self._counts = np.empty(0, np.int64)
-
-    def _count(self) -> None:
-        """`_counts[k]`: rows of the old tail with tags below k."""
-        tags = np.concatenate([run.by_tag.tag for run in self.tail.old])
-        self._counts = np.r_[0, np.cumsum(np.bincount(tags))]
 
     def _width(self, low: int) -> int:
         """The widest range from `low` that has at most `STEP_ROWS` rows."""
-        top = len(self._counts) - 1
+        below, top = self.tail.below, len(self.tail.below) - 1
         width = BITS if low == 0 else (low & -low).bit_length() - 1
-        while width and self._counts[min(low + (1 << width), top)] - self._counts[min(low, top)] > STEP_ROWS:
+        while width and below[min(low + (1 << width), top)] - below[min(low, top)] > STEP_ROWS:
             width -= 1
         return width
 

@@ -27,6 +27,8 @@ class Epoch:
     def enter(self, connection: Connection) -> None:
         """Take the next number."""
         with connection:
+            # Takes the lock for writing before it reads: another writer may be in the middle of a commit.
+            connection.execute("UPDATE meta SET value = value WHERE key = ?", ("epoch",))
             self.number = meta.read(connection, "epoch") + 1
             meta.write(connection, "epoch", self.number)
 

@@ -14,8 +14,8 @@ RUN_ROWS = 8192
 """Small blocks are joined to runs of this many rows: a search looks into each run."""
 
 
-JOINED = RUN_ROWS.bit_length()
-"""The last runs, each less than half as long as the one before, may still be joined with what comes."""
+LAST = 16
+"""Of the last runs short ones are left as they are, so that what comes can be joined to them."""
 
 
 class Run:
@@ -52,9 +52,11 @@ class Tail:
         self.runs: tuple[Run, ...] = ()
         self.rows = self.blocks = 0
         """Of `fresh`."""
-        self._seen = np.zeros(1024, bool)
+        self.below = np.zeros(1, np.int64)
+        """`below[k]`: rows of `old` with tags below k."""
+        self._seen, self._rows_of = np.zeros(1024, bool), np.zeros(1024, np.int64)
         self._sorted = 0
-        """Runs at the beginning of `fresh` that `sort` has been through."""
+        """Runs at the beginning of `fresh` that `sort` has been through: `_rows_of` counts their rows by tag."""
 
     @property
     def channels(self) -> int:
@@ -68,32 +70,43 @@ class Tail:
         top = int(rows.tag.max())
         if top >= len(self._seen):
             self._seen = np.concatenate([self._seen, np.zeros(top + 1, bool)])
+            self._rows_of = np.concatenate([self._rows_of, np.zeros(top + 1, np.int64)])
         self._seen[rows.tag] = True
         self.rows += len(rows)
         self.blocks += 1
         run, fresh = Run(first, rows), list(self.fresh)
-        while fresh and len(fresh[-1].rows) <= len(run.rows) and len(fresh[-1].rows) + len(run.rows) <= RUN_ROWS:
-            last = fresh.pop()
+        while len(fresh) > self._sorted:
+            last = fresh[-1]
+            if len(last.rows) > len(run.rows) or len(last.rows) + len(run.rows) > RUN_ROWS:
+                break
             run = Run(last.first, join([last.rows, run.rows]))
+            fresh.pop()
         self.fresh = (*fresh, run)
-        self._sorted = min(self._sorted, len(fresh))
         self.runs = self.old + self.fresh
 
-    def sort(self, most: int) -> None:
-        """Sort runs of `fresh` that will not be joined any more, at least one and about `most` rows of them."""
-        end = len(self.fresh) - JOINED
+    def sort(self, most: float) -> None:
+        """Sort and count runs of `fresh` that are long or no longer among the last: about `most` rows of them."""
         while most > 0 and self._sorted < len(self.fresh):
             run = self.fresh[self._sorted]
-            if self._sorted >= end and 2 * len(run.rows) < RUN_ROWS:
+            if self._sorted >= len(self.fresh) - LAST and 2 * len(run.rows) <= RUN_ROWS:
                 return
-            most -= len(run.by_tag)
-            self._sorted += 1
+            most -= self._count(run)
 
     def freeze(self) -> None:
-        """`fresh` becomes `old`."""
+        """`fresh` becomes `old`, all of it sorted and counted."""
+        while self._sorted < len(self.fresh):
+            self._count(self.fresh[self._sorted])
+        self.below = np.r_[0, np.cumsum(self._rows_of[: 1 + int(np.flatnonzero(self._seen).max(initial=-1))])]
         self.old, self.fresh = self.fresh, ()
         self.rows = self.blocks = self._sorted = 0
         self._seen[:] = False
+        self._rows_of[:] = 0
+
+    def _count(self, run: Run) -> int:
+        rows_of = np.bincount(run.by_tag.tag)
+        self._rows_of[: len(rows_of)] += rows_of
+        self._sorted += 1
+        return len(run.rows)
 
     def forget(self) -> None:
         """Drop `old`: it is in chunks now."""
