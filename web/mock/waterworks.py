@@ -283,6 +283,19 @@ class Site:
                 "coverage": {"share": 0.83 if wrong else 0.949, "low": 0.943, "high": 0.957, "readings": 5934},
                 "sensors": each,
             },
+            "time": {
+                "newest": self.t, "settled": self.t - 2 * STEP, "present": self.t, "open_ticks": 2,
+                "sources": {
+                    "plant": {
+                        "offset": 0.0, "lag": 2.0, "newest": self.t, "behind": 0.0, "idle": False, "clock_ahead": 0.1,
+                        "late": 0, "duplicate": 0, "future": 0,
+                    },
+                    "laboratory": {
+                        "offset": -3600.0, "lag": 7200.0, "newest": self.t - 5000, "behind": 5000.0, "idle": False,
+                        "clock_ahead": None, "late": 3, "duplicate": 0, "future": 0,
+                    },
+                },
+            },
             "unfused": {"late": 3, "duplicate": 0, "future": 0},
             "refused": {"late": 3, "unit": 2, "unknown_tag": 12},
         }

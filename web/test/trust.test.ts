@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { Trust } from "../src/api/types.ts";
-import { reason, verdict } from "../src/panels/trustWords.ts";
+import { clockWords, reason, verdict } from "../src/panels/trustWords.ts";
 
 const trust = (ratio: number | null, word: Trust["nis"]["verdict"], share: number | null = 0.95): Trust => ({
   start: 0, steps: 100, sensors: {},
@@ -21,4 +21,12 @@ test("a verdict asks for attention only where the band misleads", () => {
 test("every reason has words, also one that the page does not know", () => {
   assert.equal(reason("late").word, "Late");
   assert.equal(reason("clock_fault").word, "Clock fault");
+});
+
+test("a clock is compared only where it can be, and an offset is shown", () => {
+  const source = { offset: 0, lag: 2, newest: 0, behind: 0, idle: false, clock_ahead: 3600.2, late: 0, duplicate: 0, future: 0 };
+  assert.equal(clockWords(source), "3,600 s ahead");
+  assert.equal(clockWords({ ...source, clock_ahead: -61 }), "61 s behind, or values come that late");
+  assert.equal(clockWords({ ...source, clock_ahead: 0.4, offset: -3600 }), "agrees, corrected by -3,600 s");
+  assert.equal(clockWords({ ...source, clock_ahead: null }), "not compared");
 });

@@ -158,12 +158,35 @@ export interface Trust {
   sensors: Record<string, SensorTrust>;
 }
 
+/** One source: seconds; `clock_ahead` is null while unknown, and always where the plant has its own time. */
+export interface SourceNow {
+  offset: number;
+  lag: number;
+  newest: Num;
+  behind: Num;
+  idle: boolean;
+  clock_ahead: Num;
+  late: number;
+  duplicate: number;
+  future: number;
+}
+
+export interface TimeNow {
+  newest?: Num;
+  settled?: Num;
+  present?: Num;
+  open_ticks?: number;
+  sources?: Record<string, SourceNow>;
+}
+
 export interface Diagnosis {
   findings: Alarm[];
   nis: Num;
   nis_dof: number;
   sensors: Record<string, { health: Health; age: Num; nis: Num }>;
   trust: Trust;
+  /** How far the twin's time has come, and the clock and delay of every source. */
+  time: TimeNow;
   /** Readings of this twin that were stored and not fused since the start, by reason. */
   unfused: Record<string, number>;
   /** Messages in the quarantine since the start, by reason, of all twins. */

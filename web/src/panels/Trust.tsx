@@ -1,6 +1,6 @@
 // Whether the estimate can be believed: the filter against its own statement, each sensor, and the data not used.
 import { Fragment } from "preact";
-import type { Describe, Diagnosis } from "../api/types.ts";
+import type { Describe, Diagnosis, Num, SourceNow, TimeNow } from "../api/types.ts";
 import { fixed, percent } from "../format/number.ts";
 import { span, stamp } from "../format/time.ts";
 import { Course } from "../chart/Course.tsx";
@@ -11,7 +11,7 @@ import { Refusal } from "../parts/Refusal.tsx";
 import { useDiagnosis } from "../state/diagnosis.ts";
 import { twinLink } from "../state/route.ts";
 import type { TwinSession } from "../state/twin.ts";
-import { healthy, reason, verdict } from "./trustWords.ts";
+import { clockWords, healthy, reason, verdict } from "./trustWords.ts";
 
 const NIS_TICKS = [0.25, 0.5, 1, 2, 4];
 const COVERAGE_TICKS = [0.8, 0.85, 0.9, 0.95, 1];
@@ -108,6 +108,36 @@ function Counts({ title, counts, none }: { title: string; counts: Record<string,
   );
 }
 
+function Sources({ time }: { time: TimeNow }) {
+  const rows = Object.entries(time.sources ?? {});
+  if (rows.length === 0) return null;
+  const at = (t: Num | undefined) => (t === null || t === undefined ? "nothing yet" : `${stamp(t)} UTC`);
+  const since = (s: SourceNow) => (s.idle ? "silent" : s.behind === null ? "-" : `${span(s.behind)} behind`);
+  return (
+    <Card title="Sources and their clocks">
+      <p class="quiet">Settled up to {at(time.settled)}; shown is the present of {at(time.present)}.</p>
+      <div class="table-scroll" tabIndex={0} role="group" aria-label="Sources and their clocks">
+        <table>
+          <thead><tr><th scope="col">Source</th><th scope="col">Newest value</th><th scope="col" class="num">Waited for</th><th scope="col">Clock</th><th scope="col" class="num">Late</th><th scope="col" class="num">Doubled</th><th scope="col" class="num">Far ahead</th></tr></thead>
+          <tbody>
+            {rows.map(([name, s]) => (
+              <tr key={name}>
+                <th scope="row" class="nowrap">{name}</th>
+                <td>{since(s)}</td>
+                <td class="num">{span(s.lag)}</td>
+                <td>{clockWords(s)}</td>
+                <td class="num">{s.late.toLocaleString("en")}</td>
+                <td class="num">{s.duplicate.toLocaleString("en")}</td>
+                <td class="num">{s.future.toLocaleString("en")}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Card>
+  );
+}
+
 export function TrustPage({ session, describe }: { session: TwinSession; describe: Describe }) {
   const { out, error } = useDiagnosis(session);
   if (!out) return error ? <div class="card pad"><Refusal error={error} /></div> : <p class="card empty tall">Asking the twin…</p>;
@@ -116,6 +146,7 @@ export function TrustPage({ session, describe }: { session: TwinSession; describ
       <Refusal error={error} />
       <Filter d={out} />
       <Sensors d={out} describe={describe} />
+      <Sources time={out.time} />
       <div class="pair">
         <Counts title="Stored, not fused" counts={out.unfused} none="Every reading of this twin came in time and counted once." />
         <Counts title="Quarantine of the project" counts={out.refused} none="No message was refused at the border since the start." />

@@ -1,5 +1,5 @@
 // What the figures of trust mean, in words: for people who have never tuned a filter.
-import type { Diagnosis, SensorTrust, Trust } from "../api/types.ts";
+import type { Diagnosis, SensorTrust, SourceNow, Trust } from "../api/types.ts";
 
 export type Mark = "" | "watch";
 
@@ -53,4 +53,13 @@ export const sum = (counts: Record<string, number>): number => Object.values(cou
 /** Messages refused at the border: the quarantine without what is told of each twin. */
 export function refusedOnly(d: Diagnosis): Record<string, number> {
   return Object.fromEntries(Object.entries(d.refused).filter(([name]) => !(name in d.unfused)));
+}
+
+/** What is known of a source's clock, against the machine that Pollux runs on. */
+export function clockWords(s: SourceNow): string {
+  const offset = s.offset === 0 ? "" : `, corrected by ${s.offset > 0 ? "+" : ""}${s.offset.toLocaleString("en")} s`;
+  if (s.clock_ahead === null) return `not compared${offset}`;
+  const by = Math.abs(s.clock_ahead);
+  if (by < Math.max(1, s.lag)) return `agrees${offset}`;
+  return `${Math.round(by).toLocaleString("en")} s ${s.clock_ahead > 0 ? "ahead" : "behind, or values come that late"}${offset}`;
 }

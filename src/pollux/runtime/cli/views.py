@@ -105,6 +105,8 @@ def diagnose(answer: Any) -> Any:
         "findings": [_alarm(a) for a in answer["findings"]],
         "sensors": sensors,
         "remarks": [f"{name}: {'; '.join(s['remarks'])}" for name, s in each.items() if s["remarks"]],
+        "time": {k: instant(answer["time"].get(k)) for k in ("settled", "present")},
+        "sources": answer["time"].get("sources", {}),
         "stored, not fused": answer["unfused"],
         "quarantine": answer["refused"],
     }
