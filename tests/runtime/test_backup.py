@@ -194,13 +194,13 @@ def test_killed_in_the_middle_it_leaves_nothing_that_looks_whole(tmp_path, where
     code = f"""
 import os, signal, sys
 from pathlib import Path
-from pollux.runtime import backup
+from pollux.runtime import backup, folders
 from pollux.runtime.store import backup as store
 from pollux.runtime.wiring import read_wiring
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 store.STEP = 10
 if {where!r} == "check": backup.check_store = die
-if {where!r} == "name": backup._settle = die
+if {where!r} == "name": folders.settle = die
 said = die if {where!r} == "copy" else lambda share: None
 project, state, out = map(Path, sys.argv[1:])
 backup.back_up(read_wiring(project), state, out, 0.0, said)

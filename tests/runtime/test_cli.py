@@ -194,17 +194,6 @@ def test_stop_works_without_a_server_by_the_stop_file(pollux, tmp_path):
     assert json.loads((tmp_path / "STOPPED").read_text())["reason"] == "smoke"
 
 
-def test_export_writes_what_history_says(ask, tmp_path):
-    out = tmp_path / "tank.csv"
-    done = ask("export", "history", out, "--signals", "level,k")
-    rows = out.read_text().splitlines()
-    assert done["rows"] == len(rows) - 1
-    assert rows[0].split(",")[:2] == ["t", "level"]
-    assert "no signal 'nothing'" in ask("export", "history", out, "--signals", "nothing", status=5)
-    assert "cannot be written" in ask("export", "history", tmp_path / "nowhere" / "tank.csv", status=5)
-    assert ".csv" in ask("export", "history", tmp_path / "tank.xyz", status=5)
-
-
 def test_assignments():
     assert assignments(["a=1", "b= -2.5e-3"]) == {"a": 1.0, "b": -0.0025}
     for bad in ("a", "=1", "a=", "a=inf", "a=b"):

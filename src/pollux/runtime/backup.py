@@ -8,9 +8,7 @@ It is made in `OUT.partial`, checked there, and gets its name as the last step: 
 journal is copied before the audit log, so every decision in the copy has its audit record there.
 """
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Callable
 from hashlib import sha256
@@ -19,7 +17,8 @@ from typing import Any
 
 from pollux import __version__
 from pollux.autonomy.audit import Head, load_key, open_head, verify
-from pollux.core.errors import CorruptionError, InputError, StoreError
+from pollux.core.errors import CorruptionError, InputError
+from pollux.runtime.folders import new_folder
 from pollux.runtime.serve.presence import FILE as PRESENCE
 from pollux.runtime.store.backup import check_store, copy_store
 from pollux.runtime.wiring import Wiring
@@ -41,13 +40,11 @@ def back_up(
     Every row that was acknowledged before is in the copy. Raises `InputError` where `out` is taken, `StoreError`,
     `CorruptionError` where the copy does not hold.
     """
-    _free(out)
     if not state.is_dir():
         raise InputError(f"There is no state folder {str(state)!r}; name it with `--state FOLDER`")
     if out.resolve().is_relative_to(state.resolve()):
         raise InputError(f"A backup lies outside of the state folder; {str(out)!r} is in it, give another folder")
-    partial = out.with_name(f"{out.name}.partial")
-    with _Claim(partial):
+    with new_folder(out) as partial:
         kept, code = partial / "state", partial / "project"
         kept.mkdir(mode=0o700)
         rows = events = 0
@@ -70,9 +67,6 @@ def back_up(
             },
         }
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
-        _settle(partial)
-        partial.replace(out)
-        _sync(out.parent)
     return manifest
 
 
@@ -102,51 +96,13 @@ def restore(folder: Path, state: Path) -> dict[str, Any]:
 
     Raises `InputError` where `state` is taken, `CorruptionError` where the backup does not hold.
     """
-    _free(state)
     manifest = check_backup(folder)
-    partial = state.with_name(f"{state.name}.partial")
-    with _Claim(partial):
+    with new_folder(state) as partial:
         for file in _files(folder / "state"):
             _copy(file, partial / file.relative_to(folder / "state"))
         if manifest["journal"] == "file":
             check_store(partial / JOURNAL)
-        _settle(partial)
-        partial.replace(state)
-        _sync(state.parent)
     return manifest
-
-
-class _Claim:
-    """A folder in the making: one at a time, and nothing is left of one that was killed."""
-
-    def __init__(self, folder: Path):
-        self._folder, self._lock = folder, folder.with_name(f".{folder.name}.lock")
-
-    def __enter__(self) -> None:
-        try:
-            self._folder.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise StoreError(
-                f"{str(self._folder.parent)!r} cannot be written ({error.strerror}); give another"
-            ) from None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._file)
-            raise InputError(f"{str(self._folder)!r} is being written by another process; wait for it") from None
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(mode=0o700)
-
-    def __exit__(self, *error: object) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._lock.unlink(missing_ok=True)
-        os.close(self._file)
-
-
-def _free(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{str(folder)!r} is there already and is not overwritten; give a new folder, or move it away")
 
 
 def _copy_audit(state: Path, kept: Path) -> int:
@@ -205,18 +161,3 @@ def _digest(file: Path) -> str:
         while part := opened.read(1 << 20):
             digest.update(part)
     return digest.hexdigest()
-
-
-def _settle(folder: Path) -> None:
-    """Bring everything below a folder to the disk."""
-    for path in folder.rglob("*"):
-        _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -226,10 +226,8 @@ def _between(
     None as the first: from the start of the journal.
     """
     first = run[0]
-    marks = [
-        m for m in reading.marks(subject.wiring.name)
-        if m.model == subject.base.model_hash and (m.seq > first.seq or m.seq == first.began > 0)
-    ]  # fmt: skip
+    known = [m for m in reading.marks(subject.wiring.name) if m.model == subject.base.model_hash]
+    marks = [m for m in known if m.seq >= reading.first_seq and (m.seq > first.seq or m.seq == first.began > 0)]
     found, after = None, None
     for mark in marks:
         wall = -inf if moment.event_time else reading.received(mark.seq)

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import csv
 import getpass
-import io
 import signal
 import sys
 from collections.abc import Coroutine
@@ -13,9 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from pollux.core.errors import AccessError, DefinitionError, InputError, MissingExtraError, StoreError
+from pollux.core.errors import AccessError, DefinitionError, InputError, StoreError
 from pollux.runtime.cli.backup import backup, restore
 from pollux.runtime.cli.edge import EdgeKernel
+from pollux.runtime.cli.export import export_csv, export_parquet
 from pollux.runtime.cli.output import emit
 from pollux.runtime.cli.recall import recall
 from pollux.runtime.cli.refold import refold
@@ -35,7 +34,7 @@ STOP_FILE = "STOPPED"
 """Name of the stop file in the state folder; the engine watches it."""
 
 audit_app = typer.Typer(help="The audit log.", no_args_is_help=True)
-export_app = typer.Typer(help="Write the history of a twin, or a kernel of it as C.", no_args_is_help=True)
+export_app = typer.Typer(help="Write what a project holds as tables, or a kernel of a twin as C.", no_args_is_help=True)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -57,7 +56,8 @@ def add_commands(app: typer.Typer) -> None:
     audit_app.command("log", help=CAPABILITIES["audit"].summary)(command_of(CAPABILITIES["audit"]))
     audit_app.command("replay")(audit_replay)
     app.add_typer(audit_app, name="audit", rich_help_panel="Look")
-    export_app.command("history")(export_history)
+    export_app.command("parquet")(export_parquet)
+    export_app.command("csv")(export_csv)
     export_app.command("c")(export_c)
     app.add_typer(export_app, name="export", rich_help_panel="Look")
 
@@ -131,44 +131,6 @@ def replay(
 
     names = tuple(n for n in track.split(",") if n)
     emit(offline.replay(offline.load_twin(twin), data, names), json)
-
-
-def export_history(
-    out: Annotated[Path, typer.Argument(help="File to write: .csv, .json or .parquet; - = CSV on stdout")],
-    signals: Annotated[str, typer.Option(help="Names, comma-separated; left out = all sensors")] = "",
-    start: Annotated[float | None, typer.Option(help="Seconds since 1970 UTC")] = None,
-    end: Annotated[float | None, typer.Option(help="Seconds since 1970 UTC")] = None,
-    points: Annotated[int, typer.Option(min=2, max=20_000)] = 20_000,
-    twin: Twin = "",
-    json: Json = False,
-    url: Url = None,
-    token: Token = None,
-    state: State = None,
-) -> None:
-    """Write the history of a running twin to a file."""
-    from pollux.runtime.cli.connection import connect
-    from pollux.runtime.lane import dumps
-
-    params = {"signals": signals, "start": start, "end": end, "points": points}
-    found = connect(url, token, state).run(CAPABILITIES["history"], twin, params)
-    table: dict[str, list[Any]] = {"t": found["t"]}
-    for name, columns in found["signals"].items():
-        table |= {name if kind == "measured" else f"{name}.{kind}": values for kind, values in columns.items()}
-    if str(out) == "-":
-        sys.stdout.write(_csv(table))
-        return
-    try:
-        if out.suffix == ".json":
-            out.write_text(dumps(table))
-        elif out.suffix == ".csv":
-            out.write_text(_csv(table))
-        elif out.suffix == ".parquet":
-            _parquet(table, out)
-        else:
-            raise InputError(f"The file ends in .csv, .json or .parquet, received {out.name!r}")
-    except OSError as error:
-        raise InputError(f"{str(out)!r} cannot be written ({error.strerror}); give another place") from None
-    emit({"file": str(out), "rows": len(table["t"]), "columns": len(table)}, json)
 
 
 def export_c(
@@ -271,19 +233,3 @@ async def until_told(work: Coroutine[Any, Any, None]) -> None:
     except asyncio.CancelledError:
         if not told:
             raise
-
-
-def _csv(table: dict[str, list[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table)
-    writer.writerows(zip(*table.values(), strict=True))
-    return text.getvalue()
-
-
-def _parquet(table: dict[str, list[Any]], out: Path) -> None:
-    try:
-        import pandas
-    except ImportError:
-        raise MissingExtraError("pandas", "frames") from None
-    pandas.DataFrame(table).to_parquet(out, index=False)

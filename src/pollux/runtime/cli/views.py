@@ -42,7 +42,7 @@ def observe(answer: Any) -> Any:
 
 
 def history(answer: Any) -> Any:
-    """One line a signal: its ends and extremes. `pollux export history` writes all of it."""
+    """One line a signal: its ends and extremes. `pollux export parquet` writes all of it."""
     rows = []
     for name, columns in answer["signals"].items():
         values = [v for v in columns.get("measured", columns["mean"]) if v is not None]

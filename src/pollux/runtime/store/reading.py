@@ -85,6 +85,11 @@ class Reading:
         """The next `limit` events of all twins."""
         return event_rows.page(self._connection, after, limit)
 
+    def track_spans(self, twin: str) -> list[tuple[float, float, int]]:
+        """(oldest, newest, number) of the records of estimates of a twin, by their oldest time."""
+        sql = "SELECT t_min, t_max, rows FROM track WHERE twin = ? ORDER BY t_min"
+        return [(row[0], row[1], row[2]) for row in fetch(self._connection, sql, (twin,))]
+
     def track(self, twin: str, start: float, end: float) -> Track:
         """Estimates for start <= t <= end."""
         return read_track(self._connection, [], twin, start, end)
