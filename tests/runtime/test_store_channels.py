@@ -1,5 +1,6 @@
 """Channels in chunks of many tags: exact whatever the order, size and repetition; charts keep every peak."""
 
+import asyncio
 import itertools
 
 import numpy as np
@@ -8,12 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pollux.core.errors import StoreError
+from pollux.core.time import ManualClock
 from pollux.runtime.store import chunks, compact
 from pollux.runtime.store.base import Rows
 from pollux.runtime.store.layout import find_in_chunk, join, pack_chunk, sort_by_tag_and_time, unpack_chunk
 from pollux.runtime.store.shelves import nodes_of, split
 from pollux.runtime.store.sqlite import SqliteStore
+from pollux.runtime.store.tail import Tail
 from pollux.runtime.store.thin import Width, extremes, thin_rows, thin_to, width_of
+from pollux.runtime.store.writer import StoreWriter
 
 rows_of = st.integers(0, 2**32 - 1).map(lambda seed: random_rows(np.random.default_rng(seed)))
 
@@ -95,6 +99,48 @@ def test_a_width_gives_at_most_the_buckets_that_are_asked(start, span, points):
 
 def test_no_value_is_no_extreme():
     assert list(extremes(np.array([0, 3]), np.array([np.nan, np.inf, 1.0, np.nan, np.nan]))) == [1, 2, 3]
+
+
+@given(st.lists(st.integers(1, 6000), max_size=60), st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_a_tail_holds_and_counts_every_row_once(sizes, seed):
+    rng = np.random.default_rng(seed)
+    tail, first, tags = Tail(), 0, [np.empty(0, np.uint32)]
+    for n in sizes:
+        tags.append(rng.integers(0, 3000, n).astype(np.uint32))
+        tail.add(first, Rows(np.arange(first, first + n, dtype=float), tags[-1], np.zeros(n)))
+        first += n
+        if rng.random() < 0.5:
+            tail.sort(4000)
+    assert len(tail.runs) <= 20 + sum(sizes) // 2000
+    assert np.array_equal(np.concatenate([[], *(run.rows.t for run in tail.runs)]), np.arange(first))
+    assert [run.first for run in tail.runs] == [int(run.rows.t[0]) for run in tail.runs]
+    tail.freeze()
+    every = np.concatenate(tags)
+    assert all(tail.below[min(k, len(tail.below) - 1)] == np.count_nonzero(every < k) for k in range(0, 3001, 100))
+    for tag in (0, 7, 2999):
+        found = np.concatenate([[], *(run.of(tag)[0] for run in tail.old)])
+        assert np.array_equal(found, np.flatnonzero(every == tag))
+
+
+def test_a_writer_turns_the_tail_while_nothing_comes(tmp_path, monkeypatch):
+    monkeypatch.setattr(compact, "TAIL_ROWS", 100)
+    monkeypatch.setattr(compact, "PER_CHANNEL", 1)
+    monkeypatch.setattr(compact, "STEP_ROWS", 10)
+
+    async def scenario():
+        store = SqliteStore(tmp_path / "store.db")
+        ids = store.tag_ids("a", [f"c{k}" for k in range(100)])
+        writer = StoreWriter(store, ManualClock(1.0))
+        await writer.append(Rows(np.arange(100.0), ids, np.zeros(100)))
+        for _ in range(1000):
+            if compact.read_progress(store._reader).compacted == 100:
+                break
+            await asyncio.sleep(0.01)
+        assert compact.read_progress(store._reader) == compact.Progress(100, 0, 0)
+        await writer.close()
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("reopen", [False, True])
