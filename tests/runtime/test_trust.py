@@ -9,6 +9,7 @@ from live_tank import feed, make_host
 from scipy import stats
 
 from pollux.core.signals import Belief, Health, Readings
+from pollux.runtime.alarms import AlarmBook
 from pollux.runtime.rings import Ring
 from pollux.runtime.trust import RECENT, WINDOW, health, trust
 
@@ -32,7 +33,8 @@ def judged(innovation: np.ndarray, sd: float = 1.0, states: Any = None, now: tup
             np.full(3, sd**2), tuple(states[k]), float(np.sum(nu[used] ** 2) / sd**2), int(used.sum()), np.zeros(3),
         )  # fmt: skip
         ring.add(Readings("w", float(k), f"r{k}", "", nu, np.zeros(0)), belief)
-    state = type("State", (), {"belief": type("B", (), {"health": now or tuple(states[-1])})})
+    last = type("B", (), {"health": now or tuple(states[-1]), "t": float(len(innovation) - 1)})
+    state = type("State", (), {"belief": last, "alarms": AlarmBook()})
     return trust(Face, state, ring.last(WINDOW))  # type: ignore[arg-type]
 
 

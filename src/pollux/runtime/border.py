@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pollux.core.errors import MessageError, UnitError
+from pollux.core.unit_slips import slips
 from pollux.core.units import affine
-from pollux.runtime.binding import HUGE, Binding, Port
+from pollux.runtime.binding import HUGE, WIDEN, Binding, Port
 from pollux.runtime.connect.wire import Message, refuse
 from pollux.runtime.tables import closest
 
@@ -102,9 +103,16 @@ def _value(message: Message, port: Port) -> float:
     if not (port.low <= value <= port.high and abs(message.value) <= HUGE):
         refuse(
             "range", f"{message.tag!r} lies within [{port.low:g}, {port.high:g}] {port.field_unit}", value,
-            "Check the sensor and its unit; widen `within` in the twin if the value is real.",
+            f"Check the sensor and its unit{_explained(value, port)}; widen `within` in the twin if the value is real.",
         )  # fmt: skip
     return value
+
+
+def _explained(value: float, port: Port) -> str:
+    """In which other units a value that was refused would lie within the declared range."""
+    middle, half = (port.low + port.high) / 2, (port.high - port.low) / 2 / WIDEN
+    fits = [s.unit for s in slips(port.unit, port.field_unit) if abs(s.scale * value + s.shift - middle) <= half]
+    return f" (in range as {', '.join(fits)})" if fits else ""
 
 
 @lru_cache(maxsize=1024)

@@ -92,7 +92,7 @@ def foundation(wiring: TwinWiring, blueprint: Blueprint) -> Foundation:
         face=face,
         settings=settings,
         mirror=mirror,
-        detector=blueprint.detector() if blueprint.detector else _default_detector(wiring, blueprint),
+        detector=_detector(wiring, blueprint, space),
         authority=_authority(wiring, blueprint, mirror, digest),
         gauge=_gauge(mirror),
         model_hash=digest,
@@ -188,6 +188,21 @@ def _default_detector(wiring: TwinWiring, blueprint: Blueprint) -> Detector:
     from pollux.intervene.detect import build_detector
 
     return build_detector(blueprint.twin, track=blueprint.track, **wiring.options["detect"])
+
+
+def _detector(wiring: TwinWiring, blueprint: Blueprint, space: "StateSpace") -> Detector:
+    """The detector, told in which units the sensors are wired: what their unit may slip to."""
+    from pollux.intervene.detect import Detector as Built
+
+    detector = blueprint.detector() if blueprint.detector else _default_detector(wiring, blueprint)
+    if not isinstance(detector, Built):
+        return detector
+    sensors = {c.name for c in space.y}
+    wired = {tag.field.removeprefix("sensor."): tag.unit for tag in wiring.tags if tag.unit is not None}
+    try:
+        return detector.wired({name: unit for name, unit in wired.items() if name in sensors})
+    except PolluxError:
+        return detector  # a unit that is none, or of another dimension: joining the wiring to the twin says where
 
 
 def _named(mirror: Any, name: str) -> Mirror:

@@ -12,7 +12,8 @@ def silent(face: TwinFace, belief: Belief) -> Iterable[Finding]:
         if health is Health.STALE:
             yield Finding(
                 belief.twin, belief.t, f"{belief.id}/silent/{sensor.name}", belief.id, Cause.DATA, sensor.name,
-                f"{sensor.label} has given no usable value for {span(float(age))}", 3, {"age": float(age)},
+                f"{sensor.label} has given no usable value for {span(float(age))}", 3,
+                {"dropout": 1.0, "age": float(age)},
             )  # fmt: skip
 
 

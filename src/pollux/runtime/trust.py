@@ -2,7 +2,7 @@
 
     nis        mean nis per fused reading, beside the interval that it lies in when all noise levels are right
     coverage   share of the readings that lay inside the 95 % band that was predicted for them
-    health     0 to 1 a sensor: the share of its last readings that passed the gate; 0 while it is silent or suspect
+    health     0 to 1 a sensor: the share of its last readings that were used; 0 while it is silent or suspect
 
 Everything comes from the ring of the charts; nothing is estimated again.
 """
@@ -40,6 +40,7 @@ def trust(face: TwinFace, state: LiveState, span: Span) -> dict[str, Any]:
     quality = sensor_quality(names, nu, var, np.where(span.used > 0, 1.0, 0.0))
     inside = np.abs(nu) <= Z95 * span.predicted_sd
     known = trusted & np.isfinite(nu) & np.isfinite(span.predicted_sd)
+    silent = {a.subject for a in state.alarms.open() if "dropout" in a.evidence and a.seen >= state.belief.t}
     return {
         "start": number(span.t[judged][0]) if judged.any() else None,
         "steps": int(judged.sum()),
@@ -53,7 +54,7 @@ def trust(face: TwinFace, state: LiveState, span: Span) -> dict[str, Any]:
         },
         "coverage": _coverage(inside & known, known),
         "sensors": {
-            name: _sensor(quality[i], str(state.belief.health[i]), span.used[:, i], inside[:, i], known[:, i])
+            name: _sensor(quality[i], _now(state, i, name in silent), span.used[:, i], inside[:, i], known[:, i])
             for i, name in enumerate(names)
         },
     }
@@ -77,6 +78,11 @@ def health(now: str, used: np.ndarray) -> float:
     if now in (Health.STALE, Health.SUSPECT) or len(came) == 0:
         return 0.0
     return float(np.mean(came > 0))
+
+
+def _now(state: LiveState, i: int, silent: bool) -> str:
+    """What the mirror thinks of a sensor, or `stale` where the detector found that it has dropped out."""
+    return str(Health.STALE if silent else state.belief.health[i])
 
 
 def _coverage(inside: np.ndarray, known: np.ndarray) -> dict[str, Any]:
