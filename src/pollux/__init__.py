@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from pollux.mirror.localise import Localisation as Localisation
     from pollux.mirror.localise import localisation as localisation
     from pollux.mirror.marginal import RaoBlackwellParticleFilter as RaoBlackwellParticleFilter
+    from pollux.mirror.means import means as means
     from pollux.mirror.particle import ParticleFilter as ParticleFilter
     from pollux.mirror.smooth import Smoothed as Smoothed
     from pollux.mirror.smooth import smooth as smooth
@@ -118,6 +119,7 @@ _HOMES = {
     "learned": "mirror.adapt",
     "Track": "mirror.assimilate",
     "assimilate": "mirror.assimilate",
+    "means": "mirror.means",
     "build_detector": "intervene.detect",
     "build_forecaster": "intervene.forecast",
     "build_life": "intervene.life",

@@ -14,6 +14,7 @@ from pollux import (
     AdaptiveInflation,
     Enkf,
     Etkf,
+    Ienkf,
     Letkf,
     NoInput,
     Record,
@@ -27,8 +28,9 @@ from pollux import (
     var,
 )
 from pollux.core.errors import InputError
-from pollux.mirror.ensemble import Members, helmert
-from pollux.mirror.etkf import rotation
+from pollux.mirror.contrasts import contrasts, members, signs, turned
+from pollux.mirror.ensemble import Members
+from pollux.mirror.fence import fenced
 from pollux.mirror.localise import gaspari_cohn
 from pollux.model.symroot import inverse_root, spd_inverse
 
@@ -168,32 +170,78 @@ def test_the_ensemble_tends_to_the_kalman_filter(method):
     assert 4 < few / many < 16
 
 
-def test_the_track_is_consistent_and_does_not_depend_on_how_it_is_cut():
+def test_the_track_is_consistent():
     y, u = plants.drive(300, 8)
     record = Record(np.arange(300.0), u, y, ("a",), ("place", "speed"))
     track = assimilate(plants.Cart(), record, method=Etkf(50), gate=0.0)
     assert 0.85 < track.consistency().ratio < 1.2
     assert all(0.92 < c < 0.98 for c in track.coverage().values())
-    again = assimilate(plants.Cart(), record, method=Etkf(50), gate=0.0)
-    assert np.array_equal(track.mean, again.mean)
-    other = assimilate(plants.Cart(), record, method=Etkf(50, seed=1), gate=0.0)
-    assert not np.array_equal(track.mean, other.mean)
 
 
-def test_rotations_are_orthogonal_and_uniform():
-    turn = jax.jit(jax.vmap(lambda k: rotation(jnp.zeros(()), k, 3)))
-    Q = np.asarray(turn(jnp.arange(4000.0)))
-    np.testing.assert_allclose(Q @ np.swapaxes(Q, 1, 2), np.broadcast_to(np.eye(3), Q.shape), atol=1e-13)
-    assert np.abs(Q.mean(0)).max() < 0.04
-    np.testing.assert_allclose((Q**2).mean(0), 1 / 3, atol=0.02)
-    assert abs(np.mean(np.linalg.det(Q) > 0) - 0.5) < 0.04
+ONE = localisation(np.zeros(2), np.zeros(2), 1.0)
+DRAWN = [
+    lambda seed: Enkf(9, 1.02, seed=seed),
+    lambda seed: Etkf(9, 1.02, seed=seed),
+    lambda seed: Letkf(9, ONE, AdaptiveInflation(local=ONE), seed=seed),
+    lambda seed: Ienkf(9, iterations=2, seed=seed),
+]
+
+
+@pytest.mark.parametrize("method", DRAWN, ids=["enkf", "etkf", "letkf", "ienkf"])
+def test_the_same_seed_gives_the_same_bits(method):
+    y, u = plants.drive(30, 8)
+    y[10:14] = np.nan
+    record = Record(np.arange(30.0), u, y, ("a",), ("place", "speed"))
+    first, again, other = (assimilate(plants.Cart(), record, method=method(s), gate=0.0) for s in (3, 3, 4))
+    assert np.array_equal(first.mean, again.mean)
+    assert np.array_equal(first.cov, again.cov)
+    assert not np.array_equal(first.mean, other.mean)
+
+
+@settings(max_examples=20, deadline=None)
+@given(size=st.sampled_from([1, 6, 23]), seed=st.integers(0, 2**53 - 1), taken=st.integers(0, 2**31))
+def test_a_turn_is_orthogonal_and_keeps_mean_and_covariance(size, seed, taken):
+    v = signs(jnp.asarray(float(seed)), jnp.asarray(float(taken)), size)
+    assert set(np.unique(v)) <= {-1.0, 1.0}
+    U = np.asarray(turned(jnp.eye(size), v))
+    np.testing.assert_allclose(U @ U.T, np.eye(size), atol=1e-13)
+    g = np.random.default_rng(size)
+    E = 5 + g.standard_normal((size + 1, 3))
+    x, A = contrasts(jnp.asarray(E))
+    new = np.asarray(members(x, turned(A, v)))
+    np.testing.assert_allclose(new.mean(0), E.mean(0), atol=1e-13)
+    np.testing.assert_allclose(np.cov(new.T), np.cov(E.T), atol=1e-12)
+
+
+def test_signs_are_fair_and_every_step_draws_its_own():
+    draw = jax.jit(jax.vmap(lambda k: signs(jnp.zeros(()), k, 5)))
+    v = np.asarray(draw(jnp.arange(8000.0)))
+    assert np.abs(v.mean(0)).max() < 4 / np.sqrt(8000)
+    assert np.abs(v.T @ v / 8000 - np.eye(5)).max() < 4 / np.sqrt(8000)
+    assert np.abs(v[1:].T @ v[:-1] / 7999).max() < 4 / np.sqrt(8000)
+
+
+def test_a_ring_behind_a_fence_is_the_same_ring():
+    def ring(x, F):
+        around = jnp.concatenate([x[-2:], x, x[:1]])
+        total = jax.lax.scan(lambda s, z: (s + jax.nn.softplus(z), None), 0.0, around)[0]
+        return (around[3:] - around[:-3]) * jnp.roll(x, 1) - x + F + total
+
+    x, F = jnp.asarray(np.random.default_rng(0).standard_normal((4, 9))), 8.0
+    for plain, other in ((ring, fenced(ring)), (jax.jacfwd(ring), jax.jacrev(fenced(ring)))):
+        one, two = (jax.vmap(f, (0, None))(x, F) for f in (plain, other))
+        np.testing.assert_allclose(one, two, rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("n", [2, 3, 24])
 def test_the_basis_is_orthonormal_and_blind_to_the_mean(n):
-    B = helmert(n)
+    B = np.asarray(members(jnp.zeros(n - 1), jnp.eye(n - 1))) / np.sqrt(n - 1)
     np.testing.assert_allclose(B.T @ B, np.eye(n - 1), atol=1e-14)
     np.testing.assert_allclose(B.sum(0), 0.0, atol=1e-13)
+    E = np.random.default_rng(n).standard_normal((n, 4))
+    x, A = contrasts(jnp.asarray(E))
+    np.testing.assert_allclose(A, B.T @ E / np.sqrt(n - 1), atol=1e-14)
+    np.testing.assert_allclose(members(x, A), E, atol=1e-14)
 
 
 @pytest.mark.parametrize("k", [1, 4, 7])

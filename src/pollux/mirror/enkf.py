@@ -16,18 +16,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pollux.mirror.ensemble import (
-    Members,
-    draws,
-    evidence,
-    forecasting,
-    gained,
-    helmert,
-    predicted,
-    rebuilt,
-)
-from pollux.mirror.inflation import Drawn, Inflation, inflated
+from pollux.mirror.contrasts import contrasts
+from pollux.mirror.ensemble import Members, draws, forecasting, predicted, rebuilt, unmoved, where_fused
+from pollux.mirror.inflation import Drawn, Inflation, learning
 from pollux.mirror.method import CarryFn
+from pollux.mirror.transform import analysed
 from pollux.model.random import Stream
 from pollux.model.statespace import System
 
@@ -42,20 +35,22 @@ class Enkf(Drawn):
 
     def carry(self, system: System, substeps: int, low: Any, high: Any) -> CarryFn:
         """One twin's step; see `pollux.mirror.method`."""
-        forecast = forecasting(system, substeps, low, high)
+        forecast, learn = forecasting(system, substeps, low, high), learning(self.inflation, system)
         N = self.members
-        B = helmert(N)
 
         def carry(t, dt, state: Members, u, v, y, use, gate, p, Q, R):
             E, factor, taken, seed = state
             E = forecast(t, dt, E, u, p, Q, seed, taken)
             f = predicted(E, jax.vmap(lambda x: system.h(t + dt, x, v, p))(E), y, use, gate, R)
-            L, w, nis, logdet = evidence(f, R)
-            now, factor = inflated(self.inflation, factor, f)
-            noise = B.T @ draws(seed, Stream.MIRROR_SENSORS, taken, N, len(R)) / jnp.sqrt(N - 1)
-            D = jnp.where(f.used > 0, noise, 0.0) - f.S
-            E, x, P = rebuilt(f.x + f.A.T @ w, f.A + gained(f, L, D), now, low, high)
-            out = x, P, f.y_hat, f.nu, f.S_diag, f.used, nis, logdet
-            return Members(E, factor, taken + 1, seed), out
+            noise = where_fused(f, lambda: draws(seed, Stream.MIRROR_SENSORS, taken, N, len(R)), jnp.zeros((N, len(R))))
+
+            def analysis():
+                found = analysed(f, R, jnp.where(f.used > 0, contrasts(noise)[1], 0.0))
+                now = learn(factor, f)
+                return f.x + found.moves[0], now * (f.A + found.moves[1:]), now, found.nis, found.logdet
+
+            x, A, now, nis, logdet = where_fused(f, analysis, unmoved(f, factor))
+            E, x, P = rebuilt(x, A, low, high)
+            return Members(E, now, taken + 1, seed), (x, P, f.y_hat, f.nu, f.S_diag, f.used, nis, logdet)
 
         return carry

@@ -1,6 +1,6 @@
 """The ensemble smoother in the form of Rauch, Tung and Striebel: members are corrected backwards by regression.
 
-    E_k|T = E_k + (E_k+1|T - E_k+1-) A-^+ A,      A = B' E_k / sqrt(N - 1),  A- = B' E_k+1- / sqrt(N - 1)
+    E_k|T = E_k + (E_k+1|T - E_k+1-) A-^+ A,      A, A- contrasts of E_k and E_k+1-
 
 A-^+ A is the regression of a member's state on its own forecast, so no Jacobian is needed. Forecasts are computed
 again from the members, with the same random numbers, rather than kept. For linear twins without inflation and process
@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pollux.mirror.ensemble import helmert
+from pollux.mirror.contrasts import contrasts
 from pollux.mirror.method import Carrying
 from pollux.mirror.scan import stepping
 from pollux.model.statespace import System
@@ -37,21 +37,18 @@ def ensemble_backward(system: System, method: Carrying, substeps: int, low: tupl
             return carry, (carry[0], out)
 
         _, (states, out) = jax.lax.scan(forward, (first, jnp.zeros(y.shape[1])), (t, dt, u, v, y))
-        N = states.E.shape[1]
-        B = helmert(N) / np.sqrt(N - 1)
 
         def back(later, row):
             t, dt, u, state = row
             ahead = across(state, t, dt, u, p, Q, R).E
-            gain = jnp.linalg.pinv(B.T @ ahead, rtol=DEPENDENT) @ (B.T @ state.E)
+            gain = jnp.linalg.pinv(contrasts(ahead)[1], rtol=DEPENDENT) @ contrasts(state.E)[1]
             E = jnp.clip(state.E + (later - ahead) @ gain, np.array(low), np.array(high))
             return E, E
 
         before = jax.tree.map(lambda a: a[:-1], states)
         _, E = jax.lax.scan(back, states.E[-1], (t[1:], dt[1:], u[1:], before), reverse=True)
         E = jnp.concatenate([E, states.E[-1:]])
-        x = jnp.mean(E, axis=1)
-        A = jnp.einsum("ik,tin->tkn", B, E)
+        x, A = jax.vmap(contrasts)(E)
         return x, jnp.einsum("tkn,tkm->tnm", A, A), out
 
     return jax.jit(run)

@@ -18,21 +18,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from pollux.core.errors import InputError
-from pollux.mirror.ensemble import (
-    Members,
-    evidence,
-    forecasting,
-    helmert,
-    predicted,
-    rebuilt,
-    unbounded,
-)
-from pollux.mirror.etkf import rotation
-from pollux.mirror.inflation import Drawn, Inflation, inflated
+from pollux.mirror.contrasts import contrasts, members, signs, turned
+from pollux.mirror.ensemble import Members, forecasting, predicted, rebuilt, unbounded, unmoved, where_fused
+from pollux.mirror.inflation import Drawn, Inflation, learning
 from pollux.mirror.method import CarryFn
+from pollux.mirror.transform import likelihood
 from pollux.model.statespace import System
 
 
@@ -53,46 +45,48 @@ class Ienkf(Drawn):
 
     def carry(self, system: System, substeps: int, low: Any, high: Any) -> CarryFn:
         """One twin's step; see `pollux.mirror.method`."""
-        forecast = forecasting(system, substeps, low, high)
+        forecast, learn = forecasting(system, substeps, low, high), learning(self.inflation, system)
         N = self.members
-        B = helmert(N) / np.sqrt(N - 1)
         free = unbounded(low, high)
 
         def carry(t, dt, state: Members, u, v, y, use, gate, p, Q, R):
             E0, factor, taken, seed = state
-            x0, A0 = jnp.mean(E0, axis=0), B.T @ E0
+            x0, A0 = contrasts(E0)
             still = jnp.zeros_like(Q)
 
             def observed(E):
                 return jax.vmap(lambda x: system.h(t + dt, x, v, p))(E)
 
             def around(w, T):
-                E = rebuilt(x0 + A0.T @ w, T @ A0, 1.0, -np.inf, np.inf)[0]
+                E = members(x0 + A0.T @ w, T @ A0)
                 return E if free else jnp.clip(E, low, high)
 
             ahead = forecast(t, dt, E0, u, p, Q, seed, taken)
             f = predicted(ahead, observed(ahead), y, use, gate, R)
-            _, _, nis, logdet = evidence(f, R)
+            flips = where_fused(f, lambda: signs(seed, taken, N - 1), jnp.zeros(N - 1))
             weight = jnp.where(f.used > 0, 1 / jnp.sqrt(R), 0.0)
             wanted = jnp.where(f.used > 0, y, 0.0)
 
             def turn(carry, _):
                 w, T, T_inv = carry
                 Z = observed(forecast(t, dt, around(w, T), u, p, still, seed, taken))
-                S = T_inv @ (B.T @ Z) * weight
-                e = (wanted - jnp.mean(Z, axis=0)) * weight
+                y_hat, Y = contrasts(Z)
+                S = T_inv @ Y * weight
+                e = (wanted - y_hat) * weight
                 values, V = jnp.linalg.eigh(jnp.eye(N - 1) + S @ S.T)
                 w = w + V @ ((V.T @ (S @ e - w)) / values)
                 return (w, (V / jnp.sqrt(values)) @ V.T, (V * jnp.sqrt(values)) @ V.T), None
 
-            one = jnp.eye(N - 1)
-            (w, T, _), _ = jax.lax.scan(turn, (jnp.zeros(N - 1), one, one), None, length=self.iterations)
-            some = jnp.any(f.used > 0)
-            if self.rotate:
-                T = jnp.where(some, rotation(seed, taken, N - 1) @ T, T)
-            now, factor = inflated(self.inflation, factor, f)
-            E = forecast(t, dt, around(w, T), u, p, Q, seed, taken)
-            E, x, P = rebuilt(jnp.mean(E, axis=0), B.T @ E, now, low, high)
-            return Members(E, factor, taken + 1, seed), (x, P, f.y_hat, f.nu, f.S_diag, f.used, nis, logdet)
+            def analysis():
+                one = jnp.eye(N - 1)
+                (w, T, _), _ = jax.lax.scan(turn, (jnp.zeros(N - 1), one, one), None, length=self.iterations)
+                T = turned(T, flips) if self.rotate else T
+                x, A = contrasts(forecast(t, dt, around(w, T), u, p, Q, seed, taken))
+                now = learn(factor, f)
+                return x, now * A, now, *likelihood(f, R)
+
+            x, A, now, nis, logdet = where_fused(f, analysis, unmoved(f, factor))
+            E, x, P = rebuilt(x, A, low, high)
+            return Members(E, now, taken + 1, seed), (x, P, f.y_hat, f.nu, f.S_diag, f.used, nis, logdet)
 
         return carry

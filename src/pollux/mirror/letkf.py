@@ -19,18 +19,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from pollux.core.errors import InputError
-from pollux.mirror.ensemble import (
-    Members,
-    evidence,
-    forecasting,
-    predicted,
-    rebuilt,
-)
-from pollux.mirror.etkf import rotation
-from pollux.mirror.inflation import Drawn, Inflation, inflated
-from pollux.mirror.localise import Localisation
+from pollux.mirror.contrasts import signs, turned
+from pollux.mirror.ensemble import Members, forecasting, predicted, rebuilt, unmoved, where_fused
+from pollux.mirror.inflation import Drawn, Inflation, learning
+from pollux.mirror.localise import Localisation, weights_of
 from pollux.mirror.method import CarryFn
+from pollux.mirror.transform import likelihood
 from pollux.model.statespace import System
 from pollux.model.symroot import inverse_root, spd_inverse
 
@@ -50,27 +44,23 @@ class Letkf(Drawn):
 
     def carry(self, system: System, substeps: int, low: Any, high: Any) -> CarryFn:
         """One twin's step; see `pollux.mirror.method`. Raises `InputError` when `local` is of another size."""
-        sizes = len(system.x_names), len(system.y_names)
-        if self.local.shape != sizes:
-            raise InputError(
-                f"`{system.name}` has {sizes[0]} states (tracked parameters included) and {sizes[1]} sensors, "
-                f"`local` has weights of shape {self.local.shape}; give `localisation` one place for each"
-            )
-        rho = jnp.asarray(self.local.weights.T)
-        forecast = forecasting(system, substeps, low, high)
+        rho = jnp.asarray(weights_of(self.local, system).T)
+        forecast, learn = forecasting(system, substeps, low, high), learning(self.inflation, system)
 
         def carry(t, dt, state: Members, u, v, y, use, gate, p, Q, R):
             E, factor, taken, seed = state
             E = forecast(t, dt, E, u, p, Q, seed, taken)
             f = predicted(E, jax.vmap(lambda x: system.h(t + dt, x, v, p))(E), y, use, gate, R)
-            _, _, nis, logdet = evidence(f, R)
-            now, factor = inflated(self.inflation, factor, f)
-            move, A = _local(f.A, f.S, f.e, rho)
-            if self.rotate:
-                A = jnp.where(jnp.any(f.used > 0), rotation(seed, taken, len(A)) @ A, A)
-            E, x, P = rebuilt(f.x + move, A, now, low, high)
-            out = x, P, f.y_hat, f.nu, f.S_diag, f.used, nis, logdet
-            return Members(E, factor, taken + 1, seed), out
+            v = where_fused(f, lambda: signs(seed, taken, len(f.A)), jnp.zeros(len(f.A)))
+
+            def analysis():
+                move, A = _local(f.A, f.S, f.e, rho)
+                now = learn(factor, f)
+                return f.x + move, now * (turned(A, v) if self.rotate else A), now, *likelihood(f, R)
+
+            x, A, now, nis, logdet = where_fused(f, analysis, unmoved(f, factor))
+            E, x, P = rebuilt(x, A, low, high)
+            return Members(E, now, taken + 1, seed), (x, P, f.y_hat, f.nu, f.S_diag, f.used, nis, logdet)
 
         return carry
 

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pollux.core.errors import InputError
+from pollux.model.statespace import System
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,17 @@ class Localisation:
     def weights(self) -> Float[np.ndarray, "n ny"]:
         """The weights."""
         return np.frombuffer(self.data).reshape(self.shape)
+
+
+def weights_of(local: Localisation, system: System) -> np.ndarray:
+    """The weights (n, ny) for this system; `InputError` where they are of another size."""
+    sizes = len(system.x_names), len(system.y_names)
+    if local.shape != sizes:
+        raise InputError(
+            f"`{system.name}` has {sizes[0]} states (tracked parameters included) and {sizes[1]} sensors, "
+            f"`local` has weights of shape {local.shape}; give `localisation` one place for each"
+        )
+    return local.weights
 
 
 def gaspari_cohn(z: np.ndarray) -> np.ndarray:
