@@ -5,7 +5,7 @@ Q_i = Q0_i exp(2 theta_i) and so for R, so that no level can become negative. Th
 readings, l_k = -1/2 (nu' S^-1 nu + log det S), by a recursive Gauss-Newton step with forgetting:
 
     g = d l_k / d theta,  through this step and, by the carried derivatives of x and P, through all before
-    theta <- theta + (M + c I)^-1 (g - (1 - lambda) theta / s^2),     lambda = 1 - 1 / memory
+    theta <- theta + (M + c I)^-1 (g - (1 - lambda) theta / s^2),     lambda = 1 - 1 / memory,  c = memory / 10
     M <- D M D + g g' / max(1, misfit)^2 + (1 - lambda) I / s^2,      D = sqrt(lambda) where the sensor was fused
 
 so that theta is what `tune` would find on a record of which older readings count less and less (weight lambda^age),
@@ -48,8 +48,8 @@ from pollux.model.statespace import StateSpace, System
 
 PRIOR_SD = 1.0
 """Standard deviation s of the prior of each log level."""
-BRAKE = 25.0
-"""The information c that is added in a step: the first readings alone decide nothing."""
+BRAKE = 0.1
+"""The information c that is added in a step, over the memory: the first readings alone decide nothing."""
 STRIDE = 20.0
 """Largest change of a log level at one reading, times the memory."""
 SURE = 3.0
@@ -140,7 +140,7 @@ class Learning:
             some = jnp.max(used)
             share = jnp.concatenate([jnp.full(nq, some), used[noises]]) / self.memory
             g, pull = -(dnis + dlogdet) / 2, share / PRIOR_SD**2
-            root = jax.lax.linalg.cholesky(s.info + BRAKE * jnp.eye(many), symmetrize_input=False)
+            root = jax.lax.linalg.cholesky(s.info + BRAKE * self.memory * jnp.eye(many), symmetrize_input=False)
             move = jax.scipy.linalg.cho_solve((root, True), g - pull * s.theta)
             kept, misfit = jnp.sqrt(1.0 - share), jnp.maximum(1.0, used @ s.z[:, 0] / jnp.maximum(jnp.sum(used), 1.0))
             info = kept[:, None] * s.info * kept + jnp.outer(g, g) / misfit**2 + jnp.diag(pull)
