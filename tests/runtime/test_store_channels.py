@@ -13,7 +13,7 @@ from pollux.core.time import ManualClock
 from pollux.runtime.store import chunks, compact
 from pollux.runtime.store.base import Rows
 from pollux.runtime.store.layout import find_in_chunk, join, pack_chunk, sort_by_tag_and_time, unpack_chunk
-from pollux.runtime.store.shelves import nodes_of, split
+from pollux.runtime.store.shelves import nodes_of, split, tags_of
 from pollux.runtime.store.sqlite import SqliteStore
 from pollux.runtime.store.tail import Tail
 from pollux.runtime.store.thin import Width, extremes, thin_rows, thin_to, width_of
@@ -66,6 +66,8 @@ def test_ranges_partition_the_tags_and_are_found_from_each_tag(tags, limit):
         end = b
         assert b - a <= limit or tag[a] == tag[b - 1]
         assert all(node in nodes_of(int(k)) for k in tag[a:b])
+        assert tags_of(node)[0] <= tag[a]
+        assert tag[b - 1] <= tags_of(node)[1]
         others = set(tag.tolist()) - set(tag[a:b].tolist())
         assert not any(node in nodes_of(k) for k in others)
     assert end == len(tag)
@@ -143,9 +145,10 @@ def test_a_writer_turns_the_tail_while_nothing_comes(tmp_path, monkeypatch):
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("reopen", [False, True])
-def test_any_mixture_of_channels_is_exact_at_every_step(tmp_path, monkeypatch, reopen):
+@pytest.mark.parametrize(("reopen", "few"), [(False, 64), (True, 64), (True, 2)])
+def test_any_mixture_of_channels_is_exact_at_every_step(tmp_path, monkeypatch, reopen, few):
     """Few and many rows a tag, late and repeated instants; looked at after every transaction, or after a restart."""
+    monkeypatch.setattr(chunks, "FEW", few)
     monkeypatch.setattr(compact, "TAIL_ROWS", 300)
     monkeypatch.setattr(compact, "PER_CHANNEL", 4)
     monkeypatch.setattr(compact, "STEP_ROWS", 60)

@@ -21,7 +21,7 @@ from pollux.runtime.store.layout import (
     unpack_chunk,
 )
 from pollux.runtime.store.seal import check_seal, seal
-from pollux.runtime.store.shelves import nodes_of, split
+from pollux.runtime.store.shelves import nodes_of, split, tags_of
 from pollux.runtime.store.sql import Connection, fetch
 from pollux.runtime.store.thin import thin_rows
 
@@ -35,6 +35,8 @@ WIDE = 2048
 LARGE = 8192
 """A chunk of one tag holds at most this many rows, 128 kB: what a narrow query reads too much."""
 
+FEW = 64
+"""Chunks that are looked through at once for rows that may have come before."""
 PAGE = 64
 """Chunks fetched at a time where all are read."""
 
@@ -106,13 +108,41 @@ def without_known(connection: Connection, rows: Rows, late: np.ndarray) -> Rows:
     at = np.flatnonzero(late)
     if not len(at):
         return rows
-    again = np.zeros(len(rows), bool)
-    for mine in np.split(at, runs_of(rows.tag[at])[1:]):
-        start, end = float(rows.t[mine[0]]), float(rows.t[mine[-1]])
-        known = [t for t, _ in read_chunks(connection, 0, int(rows.tag[mine[0]]), start, end)]
-        if known:
-            again[mine] = np.isin(rows.t[mine], np.concatenate(known))
-    return take(rows, ~again) if again.any() else rows
+    known = _near(connection, rows.tag[at], rows.t[at])
+    if known is None:
+        again = np.zeros(len(at), bool)
+        for mine in np.split(np.arange(len(at)), runs_of(rows.tag[at])[1:]):
+            t = rows.t[at[mine]]
+            found = [
+                part for part, _ in read_chunks(connection, 0, int(rows.tag[at[mine[0]]]), float(t[0]), float(t[-1]))
+            ]
+            again[mine] = np.isin(t, np.concatenate([[], *found]))
+    else:
+        tag, t = np.r_[known.tag, rows.tag[at]], np.r_[known.t, rows.t[at]]
+        order = np.lexsort((t, tag))  # stable: of an instant that both have, the known comes first
+        repeated = np.zeros(len(order), bool)
+        repeated[order[1:]] = (np.diff(tag[order].astype(np.int64)) == 0) & (np.diff(t[order]) == 0)
+        again = repeated[len(known) :]
+    return take(rows, np.delete(np.arange(len(rows)), at[again])) if again.any() else rows
+
+
+def _near(connection: Connection, tag: np.ndarray, t: np.ndarray) -> Rows | None:
+    """What the chunks that may hold these rows hold; None where many end later, as for rows that are long late: then
+    a search for each tag is shorter. After a restart, with clocks that differ, it is the other way round."""
+    found = fetch(
+        connection,
+        "SELECT id, node FROM chunk WHERE level = 0 AND t_max >= ? LIMIT ?",
+        (float(t.min()), FEW + 1),
+    )
+    if len(found) > FEW:
+        return None
+    parts = [Rows(np.empty(0), np.empty(0, np.uint32), np.empty(0))]
+    for key, node in found:
+        low, high = tags_of(node)
+        if tag.searchsorted(np.uint32(low)) < tag.searchsorted(np.uint32(high), "right"):
+            row = connection.execute(f"SELECT {COLUMNS} FROM chunk WHERE id=?", (key,)).fetchone()
+            parts.append(unpack_chunk(_verified(row), row[5]))
+    return join(parts)
 
 
 def newest_first(connection: Connection, tag: int) -> Iterator[tuple[float, np.ndarray]]:

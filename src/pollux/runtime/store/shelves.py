@@ -22,6 +22,13 @@ def nodes_of(tag: int) -> list[int]:
     return [node(tag, width) for width in range(BITS + 1)]
 
 
+def tags_of(node: int) -> tuple[int, int]:
+    """The first and the last tag of a range."""
+    width = BITS + 1 - node.bit_length()
+    low = (node << width) - (1 << BITS)
+    return low, low + (1 << width) - 1
+
+
 def split(tag: np.ndarray, low: int, width: int, limit: int) -> Iterator[tuple[int, int, int]]:
     """Cut sorted tags of one range into (node, from, to) of at most `limit` rows each, or of one tag."""
     todo = [(low, width, 0, len(tag))]
