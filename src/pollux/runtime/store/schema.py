@@ -103,7 +103,7 @@ def open_writer(path: Path, vfs: str | None = None) -> apsw.Connection:
         check_version(connection, path, range(1, VERSION + 1))
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute(f"PRAGMA wal_autocheckpoint={16 * 2**20 // PAGE_SIZE}")
+    connection.execute(f"PRAGMA wal_autocheckpoint={64 * 2**20 // PAGE_SIZE}")
     connection.execute(f"PRAGMA journal_size_limit={64 * 2**20}")
     if fresh:
         with connection:

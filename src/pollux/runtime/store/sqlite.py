@@ -8,11 +8,15 @@ import apsw
 from pollux.core.errors import CorruptionError
 from pollux.runtime.store.fence import FileLock
 from pollux.runtime.store.retain import Retention
-from pollux.runtime.store.schema import guarded, open_reader, open_writer
+from pollux.runtime.store.schema import PAGE_SIZE, guarded, open_reader, open_writer
 from pollux.runtime.store.tables import FOR_EVER, TableStore
 
 CHECK_BELOW = 256 * 2**20
 """A file smaller than this is checked whole when it is opened (page structure and indices: about 1 s/GB)."""
+
+
+CHECKPOINT = 16 * 2**20
+"""Bytes of the log that are brought into the database at a time."""
 
 
 class SqliteStore(TableStore[apsw.Connection]):
@@ -39,6 +43,16 @@ class SqliteStore(TableStore[apsw.Connection]):
             except BaseException:
                 self._file.close()
                 raise
+
+    def maintain(self) -> bool:
+        """A step of housekeeping: what the log holds is brought into the database here, so that no append waits for
+        it, unless maintenance falls behind (`open_writer`)."""
+        with self._guarded():
+            logged, copied = self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+            if (logged - copied) * PAGE_SIZE >= CHECKPOINT:
+                self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                return True
+        return super().maintain()
 
     def _guarded(self) -> AbstractContextManager[None]:
         return guarded(self.path)
