@@ -16,6 +16,10 @@ MOVED = 2.0
 """Standard deviations of an innovation by which a drift has moved since it began."""
 
 
+BEGAN = 0.25
+"""Share of its offset now with which a drift has begun at most."""
+
+
 def lined(line: np.ndarray, since: np.ndarray, t: float, nu: np.ndarray, called: np.ndarray) -> np.ndarray:
     """The next sums (n, t, tt, r, tr, rr) of the sensors that are `called`; zero for the others. A NaN adds nothing."""
     came = called & ~np.isnan(nu)
@@ -33,6 +37,9 @@ def slope(line: np.ndarray, S: float, t: float) -> tuple[float, float] | None:
     if n < 5 or spread <= 0 or not S > 0:
         return None
     b = (n * xr - x * r) / spread
+    first = (r - b * x) / n
+    if abs(first) > BEGAN * abs(first + b * t):
+        return None  # a step whose first readings were believed grows too, but not from nothing
     if abs(b) < SLOPE * math.sqrt(S * n / spread) or abs(b) * t < MOVED * math.sqrt(S):
         return None
-    return float((r - b * x) / n + b * t), float(b)
+    return float(first + b * t), float(b)
