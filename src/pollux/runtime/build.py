@@ -20,6 +20,7 @@ from pollux.runtime.blueprint import Blueprint
 from pollux.runtime.definition import made
 from pollux.runtime.face import TwinFace, face_of
 from pollux.runtime.failing import contained
+from pollux.runtime.filters import filter_of
 from pollux.runtime.ports import Detector, Forecaster, Gauge, Mirror, Planner
 from pollux.runtime.settings import LiveSettings
 from pollux.runtime.tables import closest
@@ -181,7 +182,10 @@ def settings_of(wiring: TwinWiring, blueprint: Blueprint) -> LiveSettings:
 def _default_mirror(wiring: TwinWiring, blueprint: Blueprint) -> Mirror:
     from pollux.mirror.update import build_mirror
 
-    return build_mirror(blueprint.twin, track=blueprint.track, **wiring.options["mirror"])
+    options = dict(wiring.options["mirror"])
+    if "method" in options:
+        options["method"] = filter_of(options["method"], f"{wiring.where}.mirror")
+    return build_mirror(blueprint.twin, track=blueprint.track, **options)
 
 
 def _default_detector(wiring: TwinWiring, blueprint: Blueprint) -> Detector:
