@@ -247,3 +247,41 @@ def test_a_journal_in_postgres_is_left_to_its_own_tools(tmp_path):
     assert json.loads((tmp_path / "again" / "STOPPED").read_text()) == {}
     with pytest.raises(StoreError, match="cannot be opened"):
         back_up(wiring, state, tmp_path / "other", 0.0)
+
+
+@pytest.mark.service
+def test_pg_dump_of_a_running_store_is_whole(postgres_server, tmp_path):
+    """The documented way for a journal in PostgreSQL: dumped under a stream of writes, restored beside it, verified."""
+    from postgres_server import binaries
+
+    from pollux.runtime.store.postgres import PostgresStore
+
+    programs = binaries()
+    assert programs is not None
+    store = PostgresStore(postgres_server.url, "dumped")
+    (tag,) = store.tag_ids("tank", ["LT1"])
+    acknowledged, over = [0], threading.Event()
+
+    def stream() -> None:
+        while not over.is_set():
+            t = np.arange(acknowledged[0], acknowledged[0] + 100, dtype=float)
+            with store.transaction():
+                store.append(Rows(t, np.full(100, tag, np.uint32), t), 1e9)
+            acknowledged[0] += 100
+
+    writer = threading.Thread(target=stream)
+    writer.start()
+    while acknowledged[0] < 2000:
+        time.sleep(0.01)
+    before, file = acknowledged[0], tmp_path / "dump"
+    subprocess.run([programs / "pg_dump", "--format=custom", "--schema=dumped", f"--file={file}", postgres_server.url],
+                   check=True, timeout=60)  # fmt: skip
+    over.set()
+    writer.join()
+    store.close()
+    other = postgres_server.url.replace("/postgres?", "/again?")
+    subprocess.run([programs / "psql", "--command=CREATE DATABASE again", postgres_server.url], check=True, timeout=60)
+    subprocess.run([programs / "pg_restore", f"--dbname={other}", file], check=True, timeout=60)
+    again = PostgresStore(other, "dumped")
+    assert again.verify() == again.next_seq >= before
+    again.close()

@@ -19,11 +19,12 @@ import pytest
 from pollux.autonomy.policy import Principal
 from pollux.core.errors import PolluxError
 from pollux.core.time import ManualClock
-from pollux.runtime.cli.retrace import retraced
 from pollux.runtime.connect.memory import MemoryConnector
 from pollux.runtime.connect.wire import Message
 from pollux.runtime.engine import Engine
 from pollux.runtime.events import Intent
+from pollux.runtime.recall import subject
+from pollux.runtime.retrace import judges_of, retrace_all
 from pollux.runtime.store.seal import seal
 from pollux.runtime.wiring import read_wiring
 
@@ -135,6 +136,13 @@ def lived(tmp_path_factory):
     return made, state
 
 
+@pytest.fixture(scope="module")
+def compiled(lived):
+    """Its twin, compiled in this process."""
+    whose = subject(read_wiring(lived[0]), "")
+    return whose, judges_of(whose)
+
+
 def retrace(made: Path, state: Path) -> tuple[int, dict]:
     """`pollux audit replay` in a fresh process: (exit status, its answer)."""
     done = subprocess.run(
@@ -164,9 +172,9 @@ def test_every_decision_comes_out_again_in_another_process(lived):
 
 
 @pytest.mark.parametrize("what", ["verdict", "forecast", "reading", "belief"])
-def test_what_was_altered_is_found(lived, tmp_path, what):
+def test_what_was_altered_is_found(lived, compiled, tmp_path, what):
     """Also where whoever altered it knew how to make the seals right again."""
-    made, state = lived
+    _, state = lived
     copy = tmp_path / "state"
     shutil.copytree(state, copy)
     db = apsw.Connection(str(copy / "journal.db"))
@@ -199,4 +207,4 @@ def test_what_was_altered_is_found(lived, tmp_path, what):
             db.execute("UPDATE block SET data=?, previous=?, seal=? WHERE first=?", (new, previous, digest, first))
             previous = digest
     db.close()
-    assert retraced(made, copy, "")["difference"]
+    assert retrace_all([compiled], copy)["difference"]

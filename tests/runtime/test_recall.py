@@ -202,6 +202,36 @@ def test_a_change_of_the_wiring_divides_the_past(tmp_path):
             recall(whose, store, Moment(20.0, event_time=True))
 
 
+def test_a_twin_on_wall_time_comes_back_too(tmp_path):
+    """Its ticks are rows of the journal; what was still open then, the present, is fused again as it was."""
+    project, state = write(tmp_path / "bench"), tmp_path / "s"
+    toml = project / "pollux.toml"
+    toml.write_text(toml.read_text().replace("period = 1.0", 'period = 1.0\nlag = 3.0\ntime = "wall"'))
+
+    async def run():
+        seen = []
+        async with Plant(project, state) as plant:
+            for k in range(1, 40):
+                plant.clock.advance(1.0)  # and no flow comes, so every tick stays open for the lag
+                await plant.field.push([Message("field", "tank", "LT1", plant.clock.now(), 100.0 + k % 3, "cm")])
+                await plant.engine._intake.tick("tank", plant.clock.now())
+                await plant.engine.settled()
+                live = plant.lane.live
+                if live.visible:
+                    seen.append((plant.clock.now(), digest_of(live.view.belief), live.t))
+        return seen
+
+    seen = asyncio.run(run())
+    assert len(seen) > 20
+    whose = subject(read_wiring(project), "")
+    with reading(state / "journal.db") as store:
+        for wall, known, settled in seen[::6]:
+            found = recall(whose, store, Moment(wall)).live
+            assert found.t == settled or np.isnan(settled)
+            assert not found.view.belief.t <= settled, "the present is ahead of what is settled"
+            assert digest_of(found.view.belief) == known
+
+
 def test_before_the_first_reading_nothing_was_known(story):
     project, state, seen, _, _ = story
     whose = subject(read_wiring(project), "")

@@ -178,7 +178,7 @@ def recall(subject: Subject, reading: Reading, moment: Moment, alive: Callable[[
         raise StoreError(f"The snapshot at row {mark.seq} is damaged or was dropped meanwhile; ask again, or later")
     past = Past(reading, end, snapshot, moment.knew, alive)
     live = folded(subject, past, moment)
-    if not live.ready:
+    if not live.visible:
         raise InputError(f"Twin {subject.wiring.name!r} knew nothing yet at {instant(moment.t)}: no reading had come")
     rows = start if past.last is None else min(past.last.first + len(past.last.rows), end)
     wall = reading.received(rows)
@@ -254,7 +254,7 @@ def answer(found: Recalled) -> dict[str, Any]:
     live, moment = found.live, found.moment
     state, wall = live.view, found.moment.t if not found.moment.event_time else (found.received or live.t)
     now = live.t if live.settings.time == "event" or moment.event_time else moment.t
-    age = max((wall - (found.received or wall)) if live.settings.time == "event" else wall - live.t, 0.0)
+    age = max((wall - (found.received or wall)) if live.settings.time == "event" else wall - state.belief.t, 0.0)
     stale, unknown, gauge = age > live.settings.stale_after, live.unknown(state), live.parts.gauge
     sd = np.sqrt(np.maximum(np.diag(state.belief.cov), 0.0))
     told = max(proposals.listed(state), key=lambda row: row["t"], default=None)

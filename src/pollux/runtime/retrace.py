@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from pollux.autonomy.audit import canonical, plain
+from pollux.autonomy.audit import canonical, plain, verify
 from pollux.core.errors import InputError, PolluxError, StoreError
 from pollux.core.signals import Belief, Readings
 from pollux.core.time import ManualClock
@@ -35,10 +35,11 @@ from pollux.runtime.lane import Lane
 from pollux.runtime.ledger import place_of, recorded
 from pollux.runtime.live import LiveTwin
 from pollux.runtime.moments import Moment
+from pollux.runtime.ports import Forecaster, Planner
 from pollux.runtime.recall import Closed, Past, Subject
 from pollux.runtime.state import LiveState
 from pollux.runtime.store import base
-from pollux.runtime.store.reading import Reading
+from pollux.runtime.store.reading import Reading, reading
 from pollux.runtime.store.writer import StoreWriter
 
 WINDOW = 4096
@@ -235,10 +236,10 @@ class Witness(LiveTwin):
 class Retracing(Fold):
     """The fold of a restart, which compares each belief with the store's."""
 
-    def watch(self, reading: Reading, witness: Witness) -> None:
-        """Compare with what `reading` holds."""
-        self._reading, self._witness = reading, witness
-        redone = [e.data["data"] for e in reading.events(self.name, (REFOLDED,))]
+    def watch(self, store: Reading, witness: Witness) -> None:
+        """Compare with what `store` holds."""
+        self._reading, self._witness = store, witness
+        redone = [e.data["data"] for e in store.events(self.name, (REFOLDED,))]
         self._redone = [(-np.inf if e["since"] is None else e["since"], e["t"]) for e in redone]
         """Times whose estimates in the store are those of a re-run (`refold`), which is not retraced."""
 
@@ -281,31 +282,44 @@ class Retracing(Fold):
             self.compare()
 
 
-def retrace(subject: Subject, reading: Reading) -> Retraced:
+@dataclass(frozen=True)
+class Judges:
+    """What is asked again beside the fold's own kernels."""
+
+    forecaster: Forecaster
+    planner: Planner | None
+
+
+def judges_of(subject: Subject) -> Judges:
+    """Compile them, as a start does."""
+    forecaster = forecaster_of(subject.base, subject.wiring)
+    return Judges(forecaster, planner_of(subject.base, forecaster))
+
+
+def retrace(subject: Subject, judges: Judges, store: Reading) -> Retraced:
     """Retrace one twin from the first start of the present definition and wiring on. Slow.
 
     Raises `InputError` when another definition or wiring ran last, `StoreError` when the journal does not reach back.
     """
     base_, binding, wiring = subject.base, subject.binding, subject.wiring
-    first, last = _begun(subject, reading)
+    first, last = _begun(subject, store)
     snapshot = None
-    if first.began or reading.first_seq:
-        mark = next((m for m in reading.marks(wiring.name) if m.seq == first.began and first.began), None)
-        snapshot = None if mark is None else reading.snapshot(mark.id)
+    if first.began or store.first_seq:
+        mark = next((m for m in store.marks(wiring.name) if m.seq == first.began and first.began), None)
+        snapshot = None if mark is None else store.snapshot(mark.id)
         if snapshot is None or snapshot.model != base_.model_hash:
             raise StoreError(f"The journal can be retraced from row {first.began} only, whose snapshot is not kept")
-    tally = Tally(rows=reading.next_seq - (snapshot.seq if snapshot else 0))
-    forecaster = forecaster_of(base_, wiring)
+    tally = Tally(rows=store.next_seq - (snapshot.seq if snapshot else 0))
     witness = Witness(
         base_.face, ManualClock(), settings=base_.settings, mirror=base_.mirror, detector=base_.detector,
-        authority=base_.authority, gauge=base_.gauge, outlook=base_.blueprint.outlook, forecaster=forecaster,
-        planner=planner_of(base_, forecaster),
+        authority=base_.authority, gauge=base_.gauge, outlook=base_.blueprint.outlook,
+        forecaster=judges.forecaster, planner=judges.planner,
     )  # fmt: skip
-    witness.tell(reading.events_from(wiring.name, 0), first.event, tally)
-    past = Past(reading, reading.next_seq, snapshot, Moment(0.0, event_time=True).knew, lambda: None)
+    witness.tell(store.events_from(wiring.name, 0), first.event, tally)
+    past = Past(store, store.next_seq, snapshot, Moment(0.0, event_time=True).knew, lambda: None)
     unwritten = cast(StoreWriter, None)
     fold = Retracing(base_, binding, Lane(witness, Closed()), unwritten, _untold)
-    fold.watch(reading, witness)
+    fold.watch(store, witness)
     difference = ""
     try:
         fold.replay(past, TagTable(past, [binding]))
@@ -316,6 +330,27 @@ def retrace(subject: Subject, reading: Reading) -> Retraced:
         difference = str(found)
     note = "" if last.software == software() else f"retraced by {software()}; it ran on {last.software}"
     return Retraced(wiring.name, tally, difference, note, witness.records)
+
+
+def retrace_all(whose: Sequence[tuple[Subject, Judges]], folder: Path) -> dict[str, Any]:
+    """Retrace the twins of the project whose state is in `folder`, and its audit log: counts and the first difference.
+
+    It only reads. Raises as `retrace` does.
+    """
+    log, head, key = folder / "audit.jsonl", folder / "audit.head", folder / "keys" / "audit.key"
+    with reading(folder / "journal.db") as store:
+        found = [retrace(subject, judges, store) for subject, judges in whose]
+    chain = verify(log, head, key)
+    audit = compare_audit(found, log) if log.exists() else (0, 0, "")
+    wrong = [f"{f.twin}: {f.difference}" for f in found if f.difference]
+    wrong += [] if chain.ok else [f"the audit log does not hold: {chain.reason}"]
+    wrong += [audit[2]] if audit[2] else []
+    return {
+        "twins": [{"twin": f.twin, **vars(f.tally), "note": f.note} for f in found],
+        "audit_records": audit[0],
+        "audit_lost": audit[1],
+        "difference": wrong[0] if wrong else "",
+    }
 
 
 def compare_audit(found: Sequence[Retraced], log: Path) -> tuple[int, int, str]:
@@ -340,10 +375,10 @@ def record(kind: str, t: float, body: Mapping[str, Any]) -> bytes:
     return canonical({"kind": kind, "t": plain(float(t)), "body": plain(body)})
 
 
-def _begun(subject: Subject, reading: Reading) -> tuple[Raised, Raised]:
+def _begun(subject: Subject, store: Reading) -> tuple[Raised, Raised]:
     """The first start since the twin is as it is now, and the last one."""
     name, mine = subject.wiring.name, identity(subject.base, subject.wiring)
-    begun = starts(reading.events(name, (KIND,)))
+    begun = starts(store.events(name, (KIND,)))
     if not begun:
         raise InputError(f"The journal tells of no start of twin {name!r}; there is nothing to retrace")
     same(mine, begun[-1], "What is recorded last")
