@@ -23,7 +23,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from waterworks import Refused, Site
 
 from pollux.runtime.clock import SystemClock
-from pollux.runtime.roster import Roster, View
+from pollux.runtime.roster import Cards, Roster, View
 
 STATIC = Path(__file__).parents[2] / "src/pollux/runtime/serve/static"
 CSP = "default-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
@@ -87,7 +87,7 @@ class Mock:
     def __init__(self, count: int, tick: float) -> None:
         self.tick = tick
         self.pumps = pumps(count, T0)
-        self.roster = Roster(self.fleet, SystemClock())
+        self.roster = Roster(lambda: [Cards(self.fleet())], SystemClock())
         self.reset()
 
     def reset(self) -> None:
