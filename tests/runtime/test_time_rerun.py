@@ -1,6 +1,7 @@
 """What comes too late: marked, kept, and fused by a re-run that equals the in-order answer bit for bit."""
 
 import asyncio
+import json
 
 import numpy as np
 import pytest
@@ -147,3 +148,19 @@ def test_a_stopped_project_is_run_again_offline(twin, project, tmp_path):
     answer, found = run(story())
     assert answer["belief"] == found.id
     assert bits(found) == bits(oracle(twin, ROWS)[found.t])
+
+
+def test_the_command_line_fuses_what_was_late(project, tmp_path, capsys):
+    from pollux.runtime.cli import run as command
+
+    async def story():
+        async with Bench(project, tmp_path / "s") as bench:
+            await bench.feed(REST)
+            await bench.feed(LAB)
+
+    run(story())
+    place = ["--project", str(project), "--state", str(tmp_path / "s"), "--json"]
+    assert command(["refold", *place]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["steps"] >= 56
+    assert answer["belief"].startswith("pair/refold")

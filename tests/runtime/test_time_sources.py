@@ -65,6 +65,17 @@ def test_a_dead_source_does_not_hold_the_twin_up():
     assert not a.marks.idle(0)
 
 
+def test_a_gateway_that_kept_its_values_is_waited_for_as_long_as_is_wired():
+    """plc2 is silent for five minutes and then delivers what it kept: fused with `idle`, late without."""
+    rows = [r for k in range(1, 51) for r in ((0, float(k), 1.0), (1, float(k), 2.0))]
+    rows += [(0, float(k), 1.0) for k in range(51, 351)]
+    rows += [(1, float(k), 2.0) for k in range(51, 351)]
+    assert reasons(binding(sources=[SourceWiring("plc2", idle=600.0)], jump=1e4), rows) == []
+    without = reasons(binding(jump=1e4), rows)
+    assert without[0] == "late"
+    assert len(without) >= 290
+
+
 def test_one_slow_lab_has_its_own_lag_and_the_others_keep_theirs():
     b = binding(sources=[SourceWiring("lab", lag=7200.0)], lag=2.0, jump=1e5, periods=(1.0, 1.0, 3600.0))
     a = Aligner(b)
