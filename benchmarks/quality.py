@@ -10,6 +10,7 @@ Peers in the same run, on the same readings, at the same stated rate: a chi-squa
 chart (shift of one standard deviation) on every sensor. Neither leaves a sensor out, neither names a kind.
 """
 
+import math
 import multiprocessing
 from collections import Counter
 from typing import Any
@@ -32,15 +33,15 @@ CHUNK = 25_000
 
 def run(config: dict[str, Any]) -> dict[str, Any]:
     """`updates` of each sound plant at `alarm_every` (in updates), `seeds` runs of every fault, `workers` processes."""
-    updates, seeds = int(config.get("updates", 1_000_000)), int(config.get("seeds", 40))
+    updates, seeds = int(config.get("updates", 1_000_000)), int(config.get("seeds", 20))
     alarm_every, workers = float(config.get("alarm_every", 10_000.0)), int(config.get("workers", 2))
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         size = min(CHUNK, updates)
-        tasks = [(name, alarm_every, seed, size) for name in ("tank", "vessels") for seed in range(updates // size)]
-        quiet = [_rate(name, pool, [t for t in tasks if t[0] == name]) for name in ("tank", "vessels")]
+        names = ("tank", "vessels") if updates else ()
+        quiet = [_rate(name, pool, [(name, alarm_every, s, size) for s in range(updates // size)]) for name in names]
         rows = pool.starmap(_row, [(case, seeds, alarm_every) for case in cases()]) if seeds else []
     alarms = {who: sum(q["alarms"][who] for q in quiet) for who in ("pollux", "gate", "cusum")}
-    expected = sum(q["expected"] for q in quiet)
+    expected = sum(q["expected"] for q in quiet) or math.nan
     low, high = _interval(alarms["pollux"])
     named = float(np.mean([r["pollux"]["named"] for r in rows])) if rows else None
     return {
@@ -113,7 +114,7 @@ def _row(case: tuple[str, int, float], seeds: int, alarm_every: float) -> dict[s
         delays = np.array([f[who] for f in found])
         seen = np.isfinite(delays)
         row[who] = {
-            "median": float(np.median(delays)), "p90": float(np.quantile(delays, 0.9, method="higher")),
+            "median": _finite(np.median(delays)), "p90": _finite(np.quantile(delays, 0.9, method="higher")),
             "found": float(seen.mean()),
         }  # fmt: skip
     row["pollux"]["named"] = float(np.mean([f["named"] for f in found]))
@@ -210,6 +211,11 @@ def _quiet(name: str, alarm_every: float, seed: int, updates: int) -> Counter:
                 count.update(["pollux", ("kind", now[key])])
         before = frozenset(now)
     return count
+
+
+def _finite(delay: Any) -> float | None:
+    """A delay; None where the fault was not found."""
+    return float(delay) if np.isfinite(delay) else None
 
 
 def _interval(n: int) -> tuple[float, float]:
