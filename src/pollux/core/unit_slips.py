@@ -32,7 +32,7 @@ USUAL = (
     "rad deg mrad rev",
     "mol/m^3 mol/L mM uM",
     "kg/m^3 g/L mg/L g/m^3 ug/L",
-    "m/s^2 g0 mm/s^2",
+    "m/s^2 mm/s^2",
     "Ah mAh C",
 )
 """By quantity, in the spelling that is shown; the plainest first."""
