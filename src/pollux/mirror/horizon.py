@@ -29,7 +29,7 @@ from jax.scipy.linalg import solve_triangular
 
 from pollux.core.errors import InputError
 from pollux.mirror.horizon_bounds import violation, within
-from pollux.mirror.horizon_window import Arrival, Path, Plan, Solved, Window, linearise, nothing, solver
+from pollux.mirror.horizon_window import Arrival, Filtered, Plan, Window, linearise, nothing, solver
 from pollux.mirror.method import CarryFn
 from pollux.model.gaussian import correct, flow_jacobian, gated, observe_jacobian, propagate
 from pollux.model.squareroot import factor
@@ -89,8 +89,11 @@ class _Turn(NamedTuple):
     plan: Plan
     way: Plan
     """To the best plan of the window linearised at `plan`."""
-    path: Path
-    free: Solved
+    first: Array
+    second: Array
+    last: Array
+    """States of its path: before the window, after the first step, now."""
+    free: Filtered
     cost: Array
     weight: Array
     share: Array
@@ -145,10 +148,10 @@ class SizedMhe:
             moved = (dt > 0) | jnp.any(seen)
             arrival = Arrival(edge.m, edge.P, L)
             best = self._best(system, substeps, low, high, arrival, window, Plan(z, w, after), p, ~moved)
-            path, free = best.path, best.free
+            free = best.free
             new = Horizon(
-                jnp.clip(path.after[-1], low, high), free.P[-1], window, best.plan.w, best.plan.after,
-                Edge(path.first, edge.m, edge.P), Edge(path.after[0], free.m[0], free.P[0]),
+                jnp.clip(best.last, low, high), free.last, window, best.plan.w, best.plan.after,
+                Edge(best.first, edge.m, edge.P), Edge(best.second, free.m, free.P),
             )  # fmt: skip
             new = _where(moved, new, state)
             return new, (new.x, new.P, y_hat, nu, S_diag, used, nis, logdet)
@@ -158,32 +161,33 @@ class SizedMhe:
     def _best(self, system, substeps, low, high, arrival: Arrival, window: Window, plan: Plan, p, done) -> _Turn:
         """Gauss and Newton's method from a first plan. A turn tries a step, and where the cost falls finds the next."""
         held = np.flatnonzero(np.isfinite(low) | np.isfinite(high))
-        n, N, limit = len(arrival.m), self.settings.horizon, self.settings.iterations + 1
-        still = Path(arrival.m, jnp.zeros((N, n)), jnp.zeros((N, n)))
-        empty = Solved(plan, still, jnp.zeros((N, n)), jnp.zeros((N, n, n)))
+        N, limit = self.settings.horizon, self.settings.iterations + 1
 
         def turn(c: _Turn) -> _Turn:
             trial = jax.tree.map(lambda a, d: a + c.share * d, c.plan, c.way)
             stages = linearise(system, substeps, arrival, window, trial, p)
             solve = solver(system, arrival, window, stages, held)
             if len(held):
-                best, free, needed = within(solve, empty, jnp.diag(arrival.P), low, high, held)
+                best, free, needed = within(solve, plan, jnp.diag(arrival.P), low, high, held)
                 outside = violation(stages.path, low, high, held)
             else:
-                best = free = solve(nothing(N, held))
+                best, _, free, _ = solve(nothing(N, held))
                 needed = outside = c.weight
             weight = jnp.maximum(c.weight, needed)
-            way = jax.tree.map(jnp.subtract, best.plan, trial)
+            way = jax.tree.map(jnp.subtract, best, trial)
             far = jnp.max(jnp.stack([jnp.max(jnp.abs(a)) for a in way]))
             cost = stages.cost + c.weight @ outside
             good = (c.turns == 0) | (cost <= c.cost + _ROUNDING * (1 + jnp.abs(c.cost)))
-            found = trial, way, stages.path, free, stages.cost + weight @ outside, weight, jnp.ones(())
-            before = c.plan, c.way, c.path, c.free, c.cost, c.weight, c.share / 2
+            ends = stages.path.first, stages.path.after[0], stages.path.after[-1]
+            found = trial, way, *ends, free, stages.cost + weight @ outside, weight, jnp.ones(())
+            before = (*c[:-4], c.weight, c.share / 2)
             done = jnp.where(good, far < self.settings.tolerance, c.share < _SHORTEST)
             return _Turn(*_where(good, found, before), turns=c.turns + 1, done=done)
 
         rest = jax.tree.map(jnp.zeros_like, plan)
-        start = _Turn(plan, rest, still, empty, jnp.zeros(()), jnp.zeros(len(held)), jnp.ones(()), jnp.asarray(0), done)
+        x, P, zero = arrival.m, arrival.P, jnp.zeros(())
+        free = Filtered(x, P, P)
+        start = _Turn(plan, rest, x, x, x, free, zero, jnp.zeros(len(held)), zero + 1, jnp.asarray(0), done)
         return jax.lax.while_loop(lambda c: ~c.done & (c.turns < limit), turn, start)
 
 

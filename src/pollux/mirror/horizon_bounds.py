@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from pollux.mirror.horizon_window import Path, Pull, Solved, nothing
+from pollux.mirror.horizon_window import Filtered, Path, Plan, Pull, Solved, nothing
 
 _GAP = 1e-12
 """Mean complementarity at which the bounds are met, in units of the cost."""
@@ -43,27 +43,29 @@ class _Turn(NamedTuple):
     high: _Side
     mu: Array
     pull: Pull
-    solved: Solved
-    free: Solved
+    plan: Plan
+    free: Filtered
+    var: Array
+    """Without a pull, of the states `held`."""
     turns: Array
     done: Array
 
 
 def within(
     solve: Callable[[Pull], Solved],
-    empty: Solved,
+    plan: Plan,
     first_var: Array,
     low: np.ndarray,
     high: np.ndarray,
     held: np.ndarray,
-) -> tuple[Solved, Solved, Array]:
-    """(the best plan with low <= x <= high, the best without bounds, weights (k,) of an exact penalty on `held`).
+) -> tuple[Plan, Filtered, Array]:
+    """(the best plan with low <= x <= high, the pass without bounds, weights (k,) of an exact penalty on `held`).
 
-    `first_var` (n,) is the variance of the first state before the window; `empty` is anything of the right shape.
+    `first_var` (n,) is the variance of the first state before the window; `plan` is any of the right shape.
     """
     is_low, is_high = np.isfinite(low[held]), np.isfinite(high[held])
     lower, upper = np.where(is_low, low[held], 0.0), np.where(is_high, high[held], 0.0)
-    pairs = (2 * len(empty.path.after) + 1) * (is_low.sum() + is_high.sum())
+    pairs = (2 * len(plan.after) + 1) * (is_low.sum() + is_high.sum())
     least = 1e-9 * (1.0 + np.maximum(np.abs(lower), np.abs(upper)))
 
     def pulls(low: _Side, high: _Side, mu: Array) -> Pull:
@@ -74,11 +76,11 @@ def within(
     def turn(at: _Turn) -> _Turn:
         first = at.turns == 0
         solved = solve(at.pull)
-        free = _where(first, solved, at.free)
+        free, var = _where(first, (solved.filtered, solved.var[:, held]), (at.free, at.var))
         x = _each(lambda x: x[..., held], solved.path)
         above, below = _each(lambda x: x - lower, x), _each(lambda x: upper - x, x)
         inside = ~_any(_each(lambda a, b: (is_low & (a < 0)) | (is_high & (b < 0)), above, below))
-        spread = jnp.sqrt(jnp.diagonal(free.P, axis1=1, axis2=2)[:, held]) + least
+        spread = jnp.sqrt(var) + least
         sd = Path(jnp.sqrt(first_var[held]) + least, spread, spread)
 
         down, up = _newton(at.low, above, at.mu, is_low), _newton(at.high, below, at.mu, is_high)
@@ -92,15 +94,17 @@ def within(
         )
         mu = gap * jnp.where(first, 0.1, jnp.clip((1 - jnp.minimum(primal, dual)) ** 2, 0.01, 0.9))
         done = jnp.where(first, inside, (gap < _GAP) & ~far)
-        return _Turn(new_low, new_high, mu, pulls(new_low, new_high, mu), solved, free, at.turns + 1, done)
+        return _Turn(new_low, new_high, mu, pulls(new_low, new_high, mu), solved.plan, free, var, at.turns + 1, done)
 
-    pull = nothing(len(empty.path.after), held)
+    pull = nothing(len(plan.after), held)
     none = _Side(_each(jnp.ones_like, pull.D), pull.D)
-    start = _Turn(none, none, jnp.zeros(()), pull, empty, empty, jnp.asarray(0), jnp.asarray(False))
+    n = plan.after.shape[1]
+    unknown = Filtered(jnp.zeros(n), jnp.zeros((n, n)), jnp.zeros((n, n)))
+    start = _Turn(none, none, jnp.zeros(()), pull, plan, unknown, pull.D.after, jnp.asarray(0), jnp.asarray(False))
     end = jax.lax.while_loop(lambda at: ~at.done & (at.turns < _TURNS), turn, start)
     strength = _each(lambda z, Z: jnp.max(jnp.atleast_2d(z + Z), axis=0), end.low.z, end.high.z)
     weight = 2.0 * jnp.max(jnp.stack(strength), axis=0)
-    return end.solved, end.free, jnp.where(end.turns > 1, weight, 0.0)
+    return end.plan, end.free, jnp.where(end.turns > 1, weight, 0.0)
 
 
 def violation(path: Path, low: np.ndarray, high: np.ndarray, held: np.ndarray) -> Array:

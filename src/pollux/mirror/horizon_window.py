@@ -86,13 +86,21 @@ class Pull(NamedTuple):
     d: Path
 
 
+class Filtered(NamedTuple):
+    """Of the pass forwards: N(m, P) after the first step, and the covariance after the last."""
+
+    m: Array
+    P: Array
+    last: Array
+
+
 class Solved(NamedTuple):
-    """The best plan of the linearised window, its path, and the filter's mean and covariance after each step."""
+    """The best plan of the linearised window, its path, and the filter's variances after each step (N, n)."""
 
     plan: Plan
     path: Path
-    m: Array
-    P: Array
+    filtered: Filtered
+    var: Array
 
 
 def linearise(system: System, substeps: int, arrival: Arrival, window: Window, plan: Plan, p: Array) -> Stages:
@@ -160,12 +168,13 @@ def solver(system: System, arrival: Arrival, window: Window, s: Stages, held: np
             m, P, A, g = _fused(m, P, *pulled(m, pull.D.first, pull.d.first))
         rows = (window, before_root, s.path.before, s.path.after, s.flow, s.Phi, s.h, s.H)
         pulls = (pull.D.before, pull.d.before, pull.D.after, pull.d.after)
-        _, (ms, Ps, *back) = jax.lax.scan(forwards, (m, P), (*rows, *pulls))
+        (_, end), (ms, Ps, *back) = jax.lax.scan(forwards, (m, P), (*rows, *pulls))
         last, (w, after) = jax.lax.scan(backwards, jnp.zeros(n), (window, before_root, s.Phi, *back), reverse=True)
         plan = Plan(-arrival.L.T @ (A.T @ last - g), w, after)
         first = arrival.m + arrival.L @ plan.z
         rows = (window, before_root, s.path.before, s.flow, s.Phi, w, after)
-        return Solved(plan, Path(first, *jax.lax.scan(along, first, rows)[1]), ms, Ps)
+        path = Path(first, *jax.lax.scan(along, first, rows)[1])
+        return Solved(plan, path, Filtered(ms[0], Ps[0], end), jnp.diagonal(Ps, axis1=1, axis2=2))
 
     return solve
 
