@@ -71,7 +71,7 @@ def test_the_present_is_the_in_order_fold_of_what_has_come(twin):
 
     async def walk():
         checked = newer = 0
-        for seed in range(5):
+        for seed in range(3):
             rng = np.random.default_rng([5, seed])
             rows, found, came = shuffled(signals(seed), twin, rng), Run(twin), []
             for row in rows:
@@ -88,7 +88,7 @@ def test_the_present_is_the_in_order_fold_of_what_has_come(twin):
         return checked, newer
 
     checked, newer = asyncio.run(walk())
-    assert checked > 80
+    assert checked > 50
     assert newer > 0.9 * checked
 
 

@@ -27,7 +27,9 @@ R = TypeVar("R")
 FRAME_GAP = 0.1
 """Shortest time between two frames, wall seconds: the page draws at most ten times a second."""
 STRETCH = 256
-"""Steps made in one call of a worker thread; commands wait for no more."""
+"""Most steps made in one call of a worker thread; commands wait for no more."""
+BUDGET = 0.05
+"""Seconds after which such a call ends."""
 SYSTEM = Principal("pollux", "operator", "service")
 PLANNER = Principal("mpc", "operator", "service")
 
@@ -112,9 +114,10 @@ class Lane:
 
     def _steps(self, readings: Sequence[Readings]) -> list[StepResult]:
         done: list[StepResult] = []
+        until = self.live.clock.monotonic() + BUDGET
         for each in readings:
             done.append(self.live.step(each))
-            if done[-1].events:
+            if done[-1].events or self.live.clock.monotonic() > until:
                 break
         return done
 

@@ -18,7 +18,10 @@ EVERY = 16
 """Ticks between two estimates that are kept."""
 
 STRETCH = 1000
-"""Steps made in one call of `refresh`; what is settled waits for no more."""
+"""Most steps made in one call of `refresh`; what is settled waits for no more."""
+
+BUDGET = 0.2
+"""Seconds after which a call of `refresh` ends."""
 
 
 class Present:
@@ -44,7 +47,7 @@ class Present:
         live, aligner = self._live, self._aligner
         kernels = live.parts.mirror, live.parts.detector
         base, dirty = aligner.cursor, aligner.clean()
-        if kernels != self._kernels:
+        if any(new is not old for new, old in zip(kernels, self._kernels, strict=True)):
             self._kernels, self._kept = kernels, []
         self._kept = [
             (at, e) for at, e in self._kept
@@ -54,17 +57,17 @@ class Present:
         ]  # fmt: skip
         settled = estimate_of(live.state) if live.ready else None
         at, now = self._kept[-1] if self._kept else (base, settled)
-        ahead = aligner.ahead(at)
-        self.behind = len(ahead) > STRETCH
-        ahead = ahead[:STRETCH]
-        for i, (after, readings) in enumerate(ahead):
-            now = self._step(now, readings)
-            if after.count % EVERY == 0 or i == len(ahead) - 1:
-                self._keep(after, now)
-            at = after
-        self.steps += len(ahead)
-        if self.behind:
-            return
+        ahead, self.behind = aligner.ahead(at), False
+        until = live.clock.monotonic() + BUDGET
+        for i, (after, readings) in enumerate(ahead, 1):
+            now, at = self._step(now, readings), after
+            self.behind = i < len(ahead)
+            over = i == STRETCH or live.clock.monotonic() > until
+            if at.count % EVERY == 0 or over or not self.behind:
+                self._keep(at, now)
+            self.steps += 1
+            if over and self.behind:
+                return
         live.present = None if now is None or at.count == base.count else _marked(now, settled, at.count - base.count)
 
     def forget(self) -> None:
