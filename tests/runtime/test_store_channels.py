@@ -145,6 +145,28 @@ def test_a_writer_turns_the_tail_while_nothing_comes(tmp_path, monkeypatch):
     asyncio.run(scenario())
 
 
+def test_who_reads_for_long_holds_up_no_housekeeping(tmp_path, monkeypatch):
+    """As a backup does: the log cannot be brought into the database, and the tail is turned nevertheless."""
+    monkeypatch.setattr(compact, "TAIL_ROWS", 100)
+    monkeypatch.setattr(compact, "PER_CHANNEL", 1)
+    monkeypatch.setattr("pollux.runtime.store.sqlite.CHECKPOINT", 16384)
+    store = SqliteStore(tmp_path / "store.db")
+    tag = store.tag_ids("a", ["x"])
+    with store.reading() as other:
+        other._connection.execute("BEGIN")
+        other.next_seq  # noqa: B018 (a snapshot that stays)
+        for k in range(20):
+            with store.transaction():
+                store.append(Rows(100.0 * k + np.arange(100), np.repeat(tag, 100), np.zeros(100)), 1.0)
+            calls = 0
+            while calls < 10 and store.maintain():
+                calls += 1
+            assert calls <= 3
+            assert compact.read_progress(store._writer).compacted == 100 * (k + 1)
+        assert other.next_seq == 0
+    store.close()
+
+
 @pytest.mark.parametrize(("reopen", "few"), [(False, 64), (True, 64), (True, 2)])
 def test_any_mixture_of_channels_is_exact_at_every_step(tmp_path, monkeypatch, reopen, few):
     """Few and many rows a tag, late and repeated instants; looked at after every transaction, or after a restart."""

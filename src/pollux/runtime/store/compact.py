@@ -19,7 +19,7 @@ from pollux.runtime.store.shelves import BITS
 from pollux.runtime.store.sql import Connection
 from pollux.runtime.store.tail import Tail
 
-TAIL_ROWS, TAIL_BLOCKS = 65_536, 256
+TAIL_ROWS, TAIL_BLOCKS = 262_144, 256
 """A tail is turned into chunks from this many rows or blocks on ..."""
 PER_CHANNEL = 32
 """... and once each channel in it has this many rows on average, so that a query of one reads few chunks."""

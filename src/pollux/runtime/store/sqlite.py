@@ -30,6 +30,8 @@ class SqliteStore(TableStore[apsw.Connection]):
         self, path: Path | str, *, takeover: bool = False, vfs: str | None = None, retention: Retention = FOR_EVER
     ):
         self.path, self._vfs = Path(path), vfs
+        self._tried = 0
+        """Pages that the log had when it was last brought into the database."""
         super().__init__(str(path), retention)
         with guarded(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +51,9 @@ class SqliteStore(TableStore[apsw.Connection]):
         it, unless maintenance falls behind (`open_writer`)."""
         with self._guarded():
             logged, copied = self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-            if (logged - copied) * PAGE_SIZE >= CHECKPOINT:
+            self._tried = min(self._tried, logged)  # the log has begun again
+            if (logged - max(copied, self._tried)) * PAGE_SIZE >= CHECKPOINT:
+                self._tried = logged  # who reads for long holds it up: not again before more has come
                 self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
                 return True
         return super().maintain()
