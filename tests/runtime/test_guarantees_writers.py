@@ -9,6 +9,7 @@ import pytest
 from pollux.autonomy.policy import Principal
 from pollux.core.errors import FencedError, StoreError
 from pollux.runtime.events import Intent
+from pollux.runtime.ledger import AuditFile
 from pollux.runtime.store.sqlite import SqliteStore
 
 from .bench import Bench, until, write_twins
@@ -58,6 +59,19 @@ def test_a_second_engine_is_refused_and_one_that_takes_over_fences_the_first(pro
     t, _ = store.history("tank", "LT1", -np.inf, np.inf)
     store.close()
     assert list(t) == list(range(1, 40))
+
+
+def test_a_closed_audit_log_writes_into_no_other_file(tmp_path):
+    audit = AuditFile(tmp_path)
+    audit("level", 1.0, {})
+    audit.close()
+    other = (tmp_path / "other").open("wb+")  # takes the number that the log had
+    with pytest.raises(StoreError, match="was closed"):
+        audit("level", 2.0, {})
+    audit.close()
+    assert other.read() == b""
+    other.close()
+    AuditFile(tmp_path).close()
 
 
 def test_a_belief_of_another_model_is_not_used_but_computed_again(project, tmp_path):

@@ -184,7 +184,7 @@ class AuditLog:
     def __init__(self, log: Path, head: Path, key: Path):
         self.log, self.head_file = Path(log), Path(head)
         self._key = load_key(Path(key))
-        self._lock = Lock()
+        self._lock, self._closed = Lock(), False
         try:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             self.head_file.parent.mkdir(parents=True, exist_ok=True)
@@ -215,6 +215,8 @@ class AuditLog:
     def append(self, kind: str, t: float, body: Mapping[str, Any]) -> Head:
         """Write one record; it is on the disk, and the head with it, when this returns. Raises `StoreError`."""
         with self._lock:
+            if self._closed:  # another file may have its number by now
+                raise StoreError("Not recorded (the audit log was closed); nothing is done, start again")
             before, size = self.head, os.fstat(self._file).st_size
             line, head = seal(self._key, before, t, kind, body)
             try:
@@ -229,8 +231,11 @@ class AuditLog:
             return head
 
     def close(self) -> None:
-        """Release the log."""
-        os.close(self._file)
+        """Release the log; what is appended later is refused."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                os.close(self._file)
 
     def tail(self, n: int) -> list[dict[str, Any]]:
         """The last `n` records, oldest first."""
