@@ -21,7 +21,8 @@ from pollux import (
     var,
 )
 from pollux.core.errors import InputError
-from pollux.mirror.ensemble import Members
+from pollux.mirror.ensemble import Members, predicted
+from pollux.mirror.inflation import learning
 from pollux.mirror.method import remember
 from pollux.model.rk4 import rk4
 
@@ -73,21 +74,23 @@ def truth(missing):
 
 
 @cache
+def walker(method):
+    """Compiled (first state, readings) -> (factors, means)."""
+    carry = method.carry(SPACE.system, 1, *SPACE.bounds("x"))
+
+    def step(state, y):
+        args = NOTHING, NOTHING, y, jnp.ones(SITES), jnp.inf, SPACE.p0, 0 * SPACE.Q, jnp.asarray(SPACE.R)
+        state, out = carry(0.0, 0.05, state, *args)
+        return state, (state.inflation, out[0])
+
+    return jax.jit(lambda state, y: jax.lax.scan(step, state, y)[1])
+
+
+@cache
 def run(method, missing):
     """(factors, means) of a filter over the whole record."""
     X, y = truth(missing)
-    carry = method.carry(SPACE.system, 1, *SPACE.bounds("x"))
-
-    @jax.jit
-    def walk(state, y):
-        def step(state, row):
-            args = NOTHING, NOTHING, row, jnp.ones(SITES), jnp.inf, SPACE.p0, 0 * SPACE.Q, jnp.asarray(SPACE.R)
-            state, out = carry(0.0, 0.05, state, *args)
-            return state, (state.inflation, out[0])
-
-        return jax.lax.scan(step, state, y)[1]
-
-    factors, means = walk(method.start(X[0], np.eye(SITES)), y)
+    factors, means = walker(method)(method.start(X[0], np.eye(SITES)), y)
     return np.asarray(factors), np.asarray(means)
 
 
@@ -141,10 +144,10 @@ def test_equal_weights_are_one_factor():
 
 def test_a_state_that_no_sensor_reaches_keeps_its_factor():
     half = localisation(PLACES, np.where(WRONG, 1e6, PLACES), 1.0)
-    method = Etkf(12, AdaptiveInflation(start=1.5, local=half))
-    state = method.start(SPACE.x0, np.eye(SITES))
-    args = NOTHING, NOTHING, SPACE.x0, np.ones(SITES), np.inf, SPACE.p0, 0 * SPACE.Q, SPACE.R
-    new = jax.jit(method.carry(SPACE.system, 1, *SPACE.bounds("x")))(0.0, 0.0, state, *args)[0].inflation
+    learn = learning(AdaptiveInflation(start=1.5, local=half), SPACE.system)
+    g = np.random.default_rng(3)
+    E, y = jnp.asarray(g.standard_normal((12, SITES))), jnp.asarray(3 * g.standard_normal(SITES))
+    new = learn(jnp.full(SITES, 1.5), predicted(E, E, y, jnp.ones(SITES), jnp.inf, jnp.asarray(SPACE.R)))
     assert np.all(np.asarray(new)[PLACES > 25] == 1.5)
     assert np.all(np.asarray(new)[:18] != 1.5)
 

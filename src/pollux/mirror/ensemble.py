@@ -22,7 +22,6 @@ from pollux.mirror.fence import fenced
 from pollux.model.gaussian import gated
 from pollux.model.random import Stream, normal
 from pollux.model.rk4 import rk4, transition
-from pollux.model.squareroot import factor
 from pollux.model.statespace import System
 
 
@@ -137,7 +136,8 @@ def _drawing(members: int) -> Callable[..., Array]:
     def draw(x0, P0, seed):
         z = draws(seed, Stream.MIRROR_START, jnp.zeros(()), members, len(x0))
         z = (z - jnp.mean(z, axis=0)) * np.sqrt(members / (members - 1))
-        return x0 + z @ factor(P0).T
+        values, V = jnp.linalg.eigh(P0)
+        return x0 + (z @ V) * jnp.sqrt(jnp.maximum(values, 0.0)) @ V.T
 
     return jax.jit(draw)
 
