@@ -8,7 +8,6 @@ a cache of it. The present, and what is said about the clocks of the sources, go
 
 import asyncio
 from base64 import b64decode, b64encode
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,15 +17,13 @@ import numpy as np
 
 from pollux.autonomy.policy import Principal
 from pollux.core.errors import CorruptionError, InputError, StoreError
-from pollux.core.signals import Belief, Cause, Finding, Readings
+from pollux.core.signals import Belief, Readings
 from pollux.runtime import align
 from pollux.runtime.align import Aligner, AlignState
 from pollux.runtime.binding import Binding
 from pollux.runtime.build import Foundation
-from pollux.runtime.clocks import SourceClocks
 from pollux.runtime.estimate import Estimate, estimate_of
 from pollux.runtime.events import Intent
-from pollux.runtime.findings import span
 from pollux.runtime.folding import REFOLDED
 from pollux.runtime.intake import Delivery, TagTable, replay
 from pollux.runtime.jsonable import number
@@ -36,6 +33,7 @@ from pollux.runtime.present import Present
 from pollux.runtime.records import codec
 from pollux.runtime.refill import refill
 from pollux.runtime.rerun import InOrder, renamed
+from pollux.runtime.sources import Sources
 from pollux.runtime.state import LiveState
 from pollux.runtime.store import base
 from pollux.runtime.store.base import Snapshot, Track
@@ -53,9 +51,6 @@ TRACK_EVERY = 20
 
 TRACK_MOST = 5000
 """Steps whose estimates are written at once, after a re-run."""
-
-STEP_TOLD = 600.0
-"""Wall seconds for which it is said that this machine's clock was set."""
 
 SHARE = 4.0
 """A present that takes long to fuse stays good for this many times as long as it took."""
@@ -86,9 +81,7 @@ class Fold:
         self.base, self.binding, self.lane, self._writer, self._late = foundation, binding, lane, writer, late
         self.aligner = Aligner(binding)
         self.present = Present(lane.live, self.aligner)
-        self.clocks = SourceClocks(len(binding.sources), lane.live.clock)
-        self.unfused: Counter[tuple[str, str]] = Counter()
-        """Rows that were stored and not fused since the start, by source and reason."""
+        self.sources = Sources(binding, lane)
         self.seq = 0
         """Every row of the journal before this one is folded in."""
         self.began = 0
@@ -99,9 +92,7 @@ class Fold:
         """Whether every row that is aligned is folded: else there is nothing to keep."""
         self._turn = asyncio.Lock()
         self._fresh, self._later = -np.inf, None
-        self._wrong: dict[str, bool] = {}
-        self._stepped = np.inf
-        lane.sources = self.sources
+        lane.sources = lambda: self.sources.shown(self.aligner)
 
     @property
     def name(self) -> str:
@@ -128,9 +119,8 @@ class Fold:
             await self.keep_tracks()
         if self._since >= SNAPSHOT_EVERY:
             await self.keep_snapshot()
-        if self.binding.time == "wall" and self.lane.live.ready:
-            self.clocks.heard(delivery.received, ((self.aligner.source[port], t) for port, t, _ in delivery.rows))
-            await self._judge_clocks()
+        source = self.aligner.source
+        await self.sources.heard(delivery.received, ((source[port], t) for port, t, _ in delivery.rows))
 
     async def _refresh(self) -> None:
         """Bring the present up to date; soon, where that has just taken long."""
@@ -155,67 +145,6 @@ class Fold:
         self._later = None
         async with self._turn:
             await self._refresh()
-
-    def sources(self) -> dict[str, Any]:
-        """How far the twin's time has come, and by source its clock, its delay, and what of it was not fused."""
-        marks = self.aligner.marks
-        return {
-            "newest": number(marks.now),
-            "settled": number(self.lane.live.t),
-            "present": number(self.lane.live.view.belief.t if self.lane.live.visible else np.nan),
-            "open_ticks": self.aligner.open,
-            "sources": {
-                rule.name: {
-                    "offset": rule.offset,
-                    "lag": rule.lag,
-                    "newest": number(marks.newest[i]),
-                    "behind": number(marks.now - marks.newest[i]),
-                    "idle": marks.idle(i),
-                    "clock_ahead": self.clocks.error(i),
-                }
-                | {reason: self.unfused[rule.name, reason] for reason in ("late", "duplicate", "future")}
-                for i, rule in enumerate(self.binding.sources)
-            },
-        }
-
-    async def _judge_clocks(self) -> None:
-        """Report a clock that is wrong by more than its rows may be late, until it is right, and a step of ours."""
-        now = self.lane.live.clock.monotonic()
-        if self.clocks.stepped:
-            await self.lane.report(self._step_finding(self.clocks.stepped))
-            self.clocks.stepped, self._stepped = 0.0, now
-        elif now - self._stepped > STEP_TOLD:
-            await self.lane.withdraw(str(Cause.SYSTEM), "clock")
-            self._stepped = np.inf
-        for i, rule in enumerate(self.binding.sources):
-            error = self.clocks.error(i)
-            if error is None:
-                continue
-            bound = max(rule.lag, self.binding.period)
-            before = self._wrong.get(rule.name)
-            wrong = abs(error) > (bound / 2 if before else bound)
-            if wrong and not before:
-                await self.lane.report(self._clock_finding(rule.name, error, bound))
-            elif not wrong and before is not False:
-                await self.lane.withdraw(str(Cause.DATA), rule.name)
-            self._wrong[rule.name] = wrong
-
-    def _step_finding(self, by: float) -> Finding:
-        way = "forward" if by > 0 else "back"
-        return Finding(
-            self.name, self.lane.live.t, f"{self.name}/clock", "", Cause.SYSTEM, "clock",
-            f"The clock of this machine was set {way} by {_seconds(abs(by))}", 2, {"by": by},
-        )  # fmt: skip
-
-    def _clock_finding(self, name: str, error: float, bound: float) -> Finding:
-        live = self.lane.live
-        by = _seconds(abs(error))
-        said = f"is {by} ahead" if error > 0 else f"is {by} behind, or its values come that late"
-        return Finding(
-            self.name, live.t, f"{self.name}/clock/{name}", "", Cause.DATA, name,
-            f"The clock of {name} {said}: set it, or give the source an offset", 2,
-            {"ahead": error, "bound": bound},
-        )  # fmt: skip
 
     async def rerun(self, who: Principal, since: Estimate | None, reason: str) -> dict[str, Any]:
         """Fuse what came late (see `rerun`), from the start or from the estimate `since` on, and go on from the result.
@@ -334,8 +263,7 @@ class Fold:
     ) -> list[Readings]:
         readings, outcomes = self.aligner.push(delivery.rows)
         for outcome in outcomes:
-            self.lane.unfused[outcome.reason] += 1
-            self.unfused[align.source_of(self.binding, outcome.port), outcome.reason] += 1
+            self.sources.left_out(outcome)
             if tell is not None:
                 tell(self.binding, outcome)
         return readings
@@ -373,11 +301,6 @@ class Fold:
 
     def _note(self, t: float, mean: np.ndarray, cov: np.ndarray) -> None:
         self._tracks.append(_track(t, mean, cov))
-
-
-def _seconds(value: float) -> str:
-    """`3,600 s`; `3.2 d` where it is long."""
-    return f"{value:,.0f} s" if 100 <= value < 1e5 else span(value)
 
 
 def _track(t: float, mean: np.ndarray, cov: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
