@@ -1,7 +1,9 @@
 """What did we know at 14:03: every past state comes back bit for bit, and what cannot come back is refused."""
 
 import asyncio
+import shutil
 
+import apsw
 import numpy as np
 import pytest
 from hypothesis import given
@@ -230,6 +232,34 @@ def test_a_twin_on_wall_time_comes_back_too(tmp_path):
             assert found.t == settled or np.isnan(settled)
             assert not found.view.belief.t <= settled, "the present is ahead of what is settled"
             assert digest_of(found.view.belief) == known
+
+
+def test_after_old_rows_were_dropped_the_rest_still_comes_back(story, tmp_path):
+    """Retention took the first rows: what needs them is refused, what begins at a later snapshot is as it was."""
+    project, state, seen, _, _ = story
+    copy = tmp_path / "journal.db"
+    shutil.copy(state / "journal.db", copy)
+    whose = subject(read_wiring(project), "")
+    with reading(copy) as store:
+        marks = store.marks("tank")
+        middle = marks[len(marks) // 2].seq
+    db = apsw.Connection(str(copy))
+    db.execute("DELETE FROM block WHERE first + rows <= ?", (middle,))
+    db.close()
+    with reading(copy) as store:
+        assert store.first_seq == middle
+        wall, known, _ = seen[-1]
+        assert bits(recall(whose, store, Moment(wall)).live) == known
+        with pytest.raises(StoreError, match="cannot be computed again"):
+            recall(whose, store, Moment(seen[2][0]))
+
+
+def test_a_snapshot_that_cannot_be_read_is_not_passed_over(story, monkeypatch):
+    """A start forgives it and folds from the first row; here that could be another answer, so it is refused."""
+    project, state, seen, _, _ = story
+    monkeypatch.setattr(fold.Fold, "_restore", lambda self, store: 0)
+    with reading(state / "journal.db") as store, pytest.raises(StoreError, match="cannot read"):
+        recall(subject(read_wiring(project), ""), store, Moment(seen[-1][0]))
 
 
 def test_before_the_first_reading_nothing_was_known(story):

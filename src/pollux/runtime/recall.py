@@ -95,6 +95,14 @@ class Past:
         self.last: Block | None = None
         """The newest block that was read."""
 
+    def check_start(self, row: int) -> None:
+        """Raises `StoreError` where a fold did not begin at the snapshot, because it could not read it."""
+        if self._snapshot is not None and row != self._snapshot.seq:
+            raise StoreError(
+                f"The fold must go on from the snapshot at row {self._snapshot.seq}, which this Pollux "
+                "cannot read; use the version that wrote it, on a copy"
+            )
+
     def tag_ids(self, twin: str, names: Sequence[str]) -> np.ndarray:
         """Ids of the tags of a twin."""
         return self._reading.tag_ids(twin, names)
@@ -202,6 +210,7 @@ def folded(subject: Subject, past: Past, moment: Moment) -> Until:
     fold = Fold(base, binding, Lane(live, Closed()), unwritten, lambda binding, outcome: None)
     with suppress(Enough):
         fold.replay(past, TagTable(past, [binding]))
+    past.check_start(fold.began)
     return live
 
 
@@ -230,8 +239,7 @@ def _between(
     marks = [m for m in known if m.seq >= reading.first_seq and (m.seq > first.seq or m.seq == first.began > 0)]
     found, after = None, None
     for mark in marks:
-        wall = -inf if moment.event_time else reading.received(mark.seq)
-        if (mark.t if moment.event_time else wall or -inf) <= moment.t:
+        if _time(reading, mark, moment) <= moment.t:
             found, after = mark, None
         elif after is None:
             after = mark
@@ -239,9 +247,20 @@ def _between(
         raise StoreError(
             f"What was known at {instant(moment.t)} cannot be computed again: the state from which the twin went on "
             f"at {instant(first.received)} is not kept. The next moment that can be recalled is "
-            + (instant(reading.received(after.seq) or after.t) if after else "after the next snapshot")
+            + ("of a later snapshot" if after is None else instant(_time(reading, after, moment)))
         )
     return found, None if moment.event_time else after
+
+
+def _time(reading: Reading, mark: Mark, moment: Moment) -> float:
+    """When a snapshot was true, on the clock of the moment: when its last row came, or the next if that was dropped."""
+    if moment.event_time:
+        return mark.t
+    for row in (mark.seq, mark.seq + 1):
+        wall = reading.received(row)
+        if wall is not None:
+            return wall
+    return inf
 
 
 def _stopped(reading: Reading, twin: str, moment: Moment, rows: int) -> bool:

@@ -69,7 +69,7 @@ class Tally:
     lost: int = 0
     """Derived events and optional records that came out and were not recorded, as after a crash or a full disk."""
     not_covered: int = 0
-    """Events that an earlier definition or wiring decided."""
+    """Events of before: an earlier definition or wiring decided them, or rows that they need were dropped."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,13 @@ class Retraced:
 class Witness(LiveTwin):
     """A live twin that decides again what it is told was decided."""
 
-    def tell(self, rows: Iterable[base.Event], since: int, tally: Tally) -> None:
-        """What was recorded; what has an id up to `since` is applied and not compared."""
-        self.tally, self.records, self._since = tally, list[tuple[str, bytes]](), since
+    tally: Tally
+    whole: bool
+    """Whether the fold begins at the start of the journal, not at a snapshot."""
+
+    def tell(self, rows: Iterable[base.Event], since: int) -> None:
+        """What was recorded; what has an id up to `since` is applied, or in the snapshot, and not compared."""
+        self.records: list[tuple[str, bytes]] = []
         self._covered: set[str] = set()
         self._full = False
         self._derived: dict[str, list[base.Event]] = {}
@@ -103,7 +107,7 @@ class Witness(LiveTwin):
         self.audit = self._audit
         for row in rows:
             if row.id <= since:
-                tally.not_covered += not row.data["derived"]
+                self.tally.not_covered += not row.data["derived"]
             elif row.data["derived"]:
                 if row.kind != KIND:
                     self._derived.setdefault(place_of(row), []).append(row)
@@ -175,7 +179,9 @@ class Witness(LiveTwin):
             self.check_belief()
         self._leave(self._id)
         left = [n for wanted in (self._plans, self._forecasts) for ids in wanted.values() for n, _ in ids]
-        if left:
+        if left and not self.whole:  # they went out from beliefs before the snapshot
+            self.tally.not_covered += len(left)
+        elif left:
             raise Difference(f"event {left[0]} names a belief that did not come out")
         if self._derived:
             row = next(iter(self._derived.values()))[0]
@@ -236,9 +242,9 @@ class Witness(LiveTwin):
 class Retracing(Fold):
     """The fold of a restart, which compares each belief with the store's."""
 
-    def watch(self, store: Reading, witness: Witness) -> None:
-        """Compare with what `store` holds."""
-        self._reading, self._witness = store, witness
+    def watch(self, store: Reading, witness: Witness, since: int) -> None:
+        """Compare with what `store` holds of after the event `since`."""
+        self._reading, self._witness, self._from = store, witness, since
         redone = [e.data["data"] for e in store.events(self.name, (REFOLDED,))]
         self._redone = [(-np.inf if e["since"] is None else e["since"], e["t"]) for e in redone]
         """Times whose estimates in the store are those of a re-run (`refold`), which is not retraced."""
@@ -263,6 +269,11 @@ class Retracing(Fold):
         self._witness.tally.beliefs += int(same.sum())
         if not same.all():
             raise Difference(f"the belief at {float(t[mine][~same][0])!r} comes out otherwise")
+
+    def _restore(self, store: base.Source) -> int:
+        newest = super()._restore(store)
+        self._witness.tell(self._reading.events_from(self.name, 0), max(self._from, newest))
+        return newest
 
     def _align(self, delivery: Delivery, tell: Any = None) -> list[Readings]:
         if self._witness.wants_present():
@@ -305,24 +316,26 @@ def retrace(subject: Subject, judges: Judges, store: Reading) -> Retraced:
     first, last = _begun(subject, store)
     snapshot = None
     if first.began or store.first_seq:
-        mark = next((m for m in store.marks(wiring.name) if m.seq == first.began and first.began), None)
+        marks = [m for m in store.marks(wiring.name) if m.model == base_.model_hash and m.seq >= store.first_seq]
+        mark = next((m for m in marks if m.seq > first.seq or m.seq == first.began > 0), None)
         snapshot = None if mark is None else store.snapshot(mark.id)
-        if snapshot is None or snapshot.model != base_.model_hash:
-            raise StoreError(f"The journal can be retraced from row {first.began} only, whose snapshot is not kept")
+        if snapshot is None:
+            raise StoreError("The journal can be retraced from its start or from a snapshot; neither is kept intact")
     tally = Tally(rows=store.next_seq - (snapshot.seq if snapshot else 0))
     witness = Witness(
         base_.face, ManualClock(), settings=base_.settings, mirror=base_.mirror, detector=base_.detector,
         authority=base_.authority, gauge=base_.gauge, outlook=base_.blueprint.outlook,
         forecaster=judges.forecaster, planner=judges.planner,
     )  # fmt: skip
-    witness.tell(store.events_from(wiring.name, 0), first.event, tally)
+    witness.tally, witness.whole = tally, snapshot is None
     past = Past(store, store.next_seq, snapshot, Moment(0.0, event_time=True).knew, lambda: None)
     unwritten = cast(StoreWriter, None)
     fold = Retracing(base_, binding, Lane(witness, Closed()), unwritten, _untold)
-    fold.watch(store, witness)
+    fold.watch(store, witness, first.event)
     difference = ""
     try:
         fold.replay(past, TagTable(past, [binding]))
+        past.check_start(fold.began)
         witness.saw_present()
         witness.finish()
         fold.compare()
