@@ -5,12 +5,14 @@ Q_i = Q0_i exp(2 theta_i) and so for R, so that no level can become negative. Th
 readings, l_k = -1/2 (nu' S^-1 nu + log det S), by a recursive Gauss-Newton step with forgetting:
 
     g = d l_k / d theta,  through this step and, by the carried derivatives of x and P, through all before
-    theta <- theta + (M + c I)^-1 (g - (1 - lambda) theta / s^2),     lambda = 1 - 1 / memory,  c = memory / 10
-    M <- D M D + g g' / max(1, misfit)^2 + (1 - lambda) I / s^2,      D = sqrt(lambda) where the sensor was fused
+    theta <- theta + (M + c I)^-1 (g - phi theta / s^2),     c = memory / 10
+    M <- D M D + g g' / misfit^2 + phi I / s^2,              D = sqrt(1 - phi)
+    phi = misfit / memory, at most 0.1, where a sensor was fused, else 0
 
-so that theta is what `tune` would find on a record of which older readings count less and less (weight lambda^age),
+so that theta is what `tune` would find on a record of which older readings count less and less (weight (1 - phi)^age),
 with a prior N(0, s^2) that leaves a level of which the readings say nothing where it was declared. `misfit` is the
-recent mean square of the normalised innovations: where it is above one, g g' overstates the information by its square.
+recent mean square of the normalised innovations, at least one. Where it is larger, g g' overstates the information by
+its square, and what was learned with wrong levels is forgotten sooner.
 
 What keeps it honest:
 
@@ -25,8 +27,10 @@ What keeps it honest:
 
 Sources: Ljung and Soderstrom (1983), Theory and Practice of Recursive Identification, sec. 3.4 (recursive prediction
 error method, Gauss-Newton, forgetting); Ljung (1979), Asymptotic behavior of the extended Kalman filter as a parameter
-estimator, IEEE TAC 24 (why the derivative of the gain is carried); Mehra (1970), On the identification of variances
-and adaptive Kalman filtering, IEEE TAC 15 (the correlation of innovations tells the two noises apart).
+estimator, IEEE TAC 24 (why the derivative of the gain is carried); Fortescue, Kershenbaum and Ydstie (1981),
+Implementation of self-tuning regulators with variable forgetting factors, Automatica 17; Mehra (1970), On the
+identification of variances and adaptive Kalman filtering, IEEE TAC 15 (the correlation of innovations tells the two
+noises apart).
 """
 
 import math
@@ -52,6 +56,8 @@ BRAKE = 0.1
 """The information c that is added in a step, over the memory: the first readings alone decide nothing."""
 STRIDE = 20.0
 """Largest change of a log level at one reading, times the memory."""
+FASTEST = 0.1
+"""Share of the information that is forgotten at most at one reading."""
 SURE = 3.0
 """Standard errors by which the correlation of innovations must exceed zero to count."""
 
@@ -139,10 +145,12 @@ class Learning:
             dx, dP, *_, dnis, dlogdet = jax.vmap(push)(s.dx, s.dP, jnp.eye(many))
             some = jnp.max(used)
             share = jnp.concatenate([jnp.full(nq, some), used[noises]]) / self.memory
-            g, pull = -(dnis + dlogdet) / 2, share / PRIOR_SD**2
+            misfit = jnp.maximum(1.0, used @ s.z[:, 0] / jnp.maximum(jnp.sum(used), 1.0))
+            lost = jnp.minimum(share * misfit, FASTEST)
+            g, pull = -(dnis + dlogdet) / 2, lost / PRIOR_SD**2
             root = jax.lax.linalg.cholesky(s.info + BRAKE * self.memory * jnp.eye(many), symmetrize_input=False)
             move = jax.scipy.linalg.cho_solve((root, True), g - pull * s.theta)
-            kept, misfit = jnp.sqrt(1.0 - share), jnp.maximum(1.0, used @ s.z[:, 0] / jnp.maximum(jnp.sum(used), 1.0))
+            kept = jnp.sqrt(1.0 - lost)
             info = kept[:, None] * s.info * kept + jnp.outer(g, g) / misfit**2 + jnp.diag(pull)
 
             z, alike = _compared(s.z, nu, S, used, 10.0 / self.memory)

@@ -6,6 +6,7 @@ The inputs of the previous belief are held until the new readings; long gaps are
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import NormalDist
 
 import numpy as np
@@ -14,7 +15,7 @@ from pollux.core.errors import InputError
 from pollux.core.signals import Belief, Health, Readings
 from pollux.core.twin import Twin
 from pollux.mirror.ekf import Ekf
-from pollux.mirror.method import Carrying, Method, OfTwin, carried_program, of_twin, program, remember
+from pollux.mirror.method import Carrying, Method, OfTwin, carried_program, carrier, of_twin, program, remember
 from pollux.model import pieces
 from pollux.model.augment import augment
 from pollux.model.backend import Backend, Kernel, default
@@ -64,7 +65,7 @@ class Mirror:
         silent = np.full(y, np.nan)
         x = space.x0
         P = np.diag(space.P0)
-        kept = remember(self.method.start(x, P)) if isinstance(self.method, Carrying) else np.zeros(0)
+        kept = remember(carrier(self.method).start(x, P)) if self._carries else np.zeros(0)
         _, _, predicted, *_ = self._step(t, 0.0, (x, P, kept), space.u0, space.u0, silent, np.zeros(y), np.zeros(y))
         health = (Health.MISSING,) * y
         return Belief(
@@ -81,39 +82,53 @@ class Mirror:
         blow-up) keeps the previous mean and is marked by an infinite `nis`.
         """
         values, inputs = self._checked(belief, readings)
-        use = np.array([c.name not in excluded for c in self.space.y], dtype=np.float64)
+        use, gate = self._usual
+        if excluded:
+            use = np.array([c.name not in excluded for c in self.space.y], dtype=np.float64)
         state, u, t = (belief.mean, belief.cov, belief.memory), belief.inputs, belief.t
         gap = readings.t - t
-        refused = np.array([h is Health.GATED for h in belief.health]) & (belief.age >= self.reopen * gap)
-        gate = np.where(refused, math.inf, self.gate)
+        if Health.GATED in belief.health:
+            refused = np.array([h is Health.GATED for h in belief.health]) & (belief.age >= self.reopen * gap)
+            gate = np.where(refused, math.inf, gate)
         steps = self._pieces(t, readings.t)
         if len(steps) > pieces.MAX_PIECES:  # starts anew
             first = self.start(readings.t)
             state, steps = (first.mean, first.cov, first.memory), [0.0]
             t = readings.t
-        silent = np.full(len(values), np.nan)
         for dt in steps[:-1]:
-            x, P, *_, kept = self._step(t, dt, state, u, u, silent, use, gate)
+            x, P, *_, kept = self._step(t, dt, state, u, u, np.full(len(values), np.nan), use, gate)
             state = x, P, kept
             t += dt
         x, P, predicted, nu, S, used, nis, kept = self._step(t, steps[-1], state, u, inputs, values, use, gate)
         fused = used > 0
         nis = float(nis)
-        if not (np.isfinite(x).all() and np.isfinite(P).all()):
+        if not (all(map(math.isfinite, x.tolist())) and np.isfinite(P).all()):
             x, P, kept = belief.mean, belief.cov + np.diag(self.Q * gap), belief.memory
             fused, nis = np.zeros(len(values), dtype=bool), math.inf
         age = np.where(fused, 0.0, belief.age + gap)
         came = ~np.isnan(values)
+        health = self._health(came, fused, use, age)
         return Belief(
             self.name, float(readings.t), _next_id(belief.id), readings.id, x, P, inputs, predicted, nu,
-            np.where(came, S, np.nan), self._health(came, fused, use, age), nis, int(fused.sum()), age, kept,
+            np.where(came, S, np.nan), health, nis, int(np.count_nonzero(fused)), age, kept,
         )  # fmt: skip
+
+    # an update of a small twin takes no longer than some ten calls of NumPy: what never changes is kept
+    @cached_property
+    def _carries(self) -> bool:
+        return isinstance(self.method, Carrying)
+
+    @cached_property
+    def _usual(self) -> tuple[np.ndarray, np.ndarray]:
+        """(use, gate) where no sensor is excluded or refused."""
+        ny = len(self.space.y)
+        return np.ones(ny), np.full(ny, self.gate)
 
     def _step(self, t, dt, state, u, v, y, use, gate):
         """The kernel from state = (x, P, memory) to (x, P, predicted, nu, S, used, nis, memory)."""
         x, P, kept = state
         rest = (u, v, y, use, gate, self.params, self.Q, self.R)
-        if isinstance(self.method, Carrying):
+        if self._carries:
             return self.kernel(t, dt, kept, *rest)
         return (*self.kernel(t, dt, x, P, *rest), kept)
 
@@ -141,21 +156,21 @@ class Mirror:
                 f"`{self.name}` has {ny} sensors and {m} inputs, received shapes {values.shape} and {inputs.shape}; "
                 "fill what did not come with NaN"
             )
-        if np.isinf(values).any() or np.isinf(inputs).any():
+        if any(map(math.isinf, values.tolist())) or any(map(math.isinf, inputs.tolist())):
             raise InputError("A reading is finite or NaN (missing); received an infinite value. Drop it at the border")
         return values, np.where(np.isnan(inputs), belief.inputs, inputs)
 
     def _health(self, came, fused, use, age) -> tuple[Health, ...]:
-        def one(i: int) -> Health:
-            if not use[i]:
+        def one(came: bool, fused: bool, use: float, age: float, stale: float) -> Health:
+            if not use:
                 return Health.SUSPECT
-            if fused[i]:
+            if fused:
                 return Health.GOOD
-            if came[i]:
+            if came:
                 return Health.GATED
-            return Health.STALE if age[i] > self.stale_after[i] else Health.MISSING
+            return Health.STALE if age > stale else Health.MISSING
 
-        return tuple(one(i) for i in range(len(came)))
+        return tuple(map(one, *(a.tolist() for a in (came, fused, use, age, self.stale_after))))
 
 
 def build_mirror(

@@ -118,6 +118,9 @@ class Lowered:
         return compile_program(self.program, specs, lanes, real, target, self.backend.cache)
 
 
+_FLOAT = np.dtype(np.float64)
+
+
 def _machine_real(backend: Native) -> str:
     return {"float64": "double", "float32": "float"}[backend.real]
 
@@ -125,6 +128,8 @@ def _machine_real(backend: Native) -> str:
 def _spec(a: Any, fleet: bool) -> Spec:
     if isinstance(a, np.ndarray):
         shape, dtype = a.shape, a.dtype
+    elif isinstance(a, float):  # on every tick: the general way takes a microsecond
+        shape, dtype = (), _FLOAT
     else:
         shape, dtype = np.shape(a), np.asarray(a).dtype
     if fleet and not shape:
