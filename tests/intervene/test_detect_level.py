@@ -50,7 +50,7 @@ def test_a_walk_of_growing_information_exceeds_its_level_as_often_as_computed():
         done |= run >= 3
         if n >= 5:
             one = np.ones(1)
-            c = compared(np.array([[float(n)]]), np.array([[n - 1.0]]), 0 * one, 0 * one, one, np.array([n == 5]))
+            c = compared(np.array([[[float(n)]]]), np.array([[[n - 1.0]]]), 0 * one, 0 * one, one, np.array([n == 5]))
             expected += chance(level, c, 3)
     assert done.mean() == pytest.approx(expected, rel=0.15)
 
@@ -58,7 +58,7 @@ def test_a_walk_of_growing_information_exceeds_its_level_as_often_as_computed():
 @settings(max_examples=50, deadline=None)
 @given(st.floats(1e-7, 1e-3), st.integers(1, 10), st.integers(1, 5))
 def test_the_level_spends_what_it_may(spend, rows, faults):
-    J = np.arange(5.0, 5.0 + rows)[:, None] * np.ones(faults)
+    J = (np.arange(5.0, 5.0 + rows) ** 2)[:, None, None] * np.eye(faults)
     c = compared(J, J - 1.0, np.zeros(faults), np.zeros(faults), np.full(faults, 2.0), np.zeros(rows, dtype=bool))
     level = solve(5.0, spend, c, 3)
     for _ in range(5):

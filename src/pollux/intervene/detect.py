@@ -100,10 +100,10 @@ class Detector:
         judge(w, self.bank, belief.t, w.level, longest)
         explained = any(f.cause is Cause.PROCESS for f, b in zip(self.bank, w.B[0], strict=True) if b)
         reset = explained or not np.array_equal(w.called, state.called, equal_nan=True)
-        charts = charted(state, e, self.shift, self._samples(gap) / CHART, reset, out)
+        biased = self._of_sensors(w.B[0])
+        charts = charted(state, e, self.shift, self._samples(gap) / CHART, reset, out, biased)
         watch = noisy(watch, charts.loud >= LOUD, self.misread, belief)
         spent, sign = outside(state.spent, self.bands, belief.mean, np.sqrt(np.diag(belief.cov)), gap)
-        biased = self._of_sensors(w.B[0])
         new = replace(
             state, **now, **vars(w), wild=wild, watch=watch, spent=spent, up=charts.up, down=charts.down,
             odd=charts.odd, scatter=charts.scatter, center=charts.center, loud=charts.loud,
@@ -122,8 +122,8 @@ class Detector:
             return self.threshold
         age = w.age[:ONSETS]
         what = compared(
-            np.where(age[:, None] >= 2 * SETTLE - 1, np.diagonal(w.J[:ONSETS], axis1=1, axis2=2), 0.0),
-            np.diagonal(before, axis1=1, axis2=2),
+            np.where(age[:, None, None] >= 2 * SETTLE - 1, w.J[:ONSETS], 0.0),
+            before,
             known(self.bank),
             np.array([f.least for f in self.bank]),
             np.array([1.0 if f.one_sided else 2.0 for f in self.bank]),

@@ -33,10 +33,12 @@ class Charts(NamedTuple):
     h_scatter: float
 
 
-def charted(state: DetectorState, e: np.ndarray, shift: float, samples: float, reset: bool, out: np.ndarray) -> Charts:
+def charted(
+    state: DetectorState, e: np.ndarray, shift: float, samples: float, reset: bool, out: np.ndarray, biased: np.ndarray
+) -> Charts:
     """Both charts after the innovations e (ny,); `samples` between false alarms of all charts of one kind.
 
-    `out` marks sensors that are left out: their charts rest at zero.
+    The charts of a sensor that is left out (`out`) rest at zero, and that of its mean while a bias is held against it.
     """
     if not shift > 0:
         return Charts(
@@ -47,7 +49,8 @@ def charted(state: DetectorState, e: np.ndarray, shift: float, samples: float, r
     up, down = cusum(state.up, state.down, e, shift, cap(h))
     loud, center = scatter(state.scatter, state.center, np.where(np.abs(e) > FAR, np.nan, e), cap(hs))
     still = out | reset
-    up, down, loud, center = (np.where(still, 0.0, a) for a in (up, down, loud, center))
+    up, down = np.where(still | biased, 0.0, up), np.where(still | biased, 0.0, down)
+    loud, center = np.where(still, 0.0, loud), np.where(still, 0.0, center)
     return Charts(
         up, down, np.where(np.maximum(up, down) > h, state.odd + 1.0, 0.0),
         loud, center, np.where(loud > hs, state.loud + 1.0, 0.0), h, hs,

@@ -8,12 +8,15 @@ a row, for the first time in a while, with probability
     phi(u)/u * begun(theta)         begun = P(two more beyond, and never so before)      (an older onset)
     phi(u)/u * stays(theta)         stays = P(m - 1 more beyond)                         (at the first look)
 
-per update, onset, fault and side. Their sum over everything that is compared is set equal to the chance that one update
-may spend. The level of one fault is higher where its size must reach `least`, or where a prior on its size shrinks it.
+per update, onset, fault and side. What two correlated scores do together is counted once (the bound of Hunter and
+Worsley, with P(one beyond | the other) ~ 2 Phi(-u sqrt((1 - r) / (1 + r))) at correlation r). The sum over everything
+that is compared is set equal to the chance that one update may spend. The level of one fault is higher where its size
+must reach `least`, or where a prior on its size shrinks it.
 
 For m = 1 and small steps, begun(theta) -> theta^2/2 exp(-0.583 theta): the overshoot of Siegmund (1985), Sequential
 Analysis, ch. 4 and 8. For clumps of Gaussian walks see Aldous (1989), Probability Approximations via the Poisson
-Clumping Heuristic, ch. C; both functions are computed here by quadrature, once.
+Clumping Heuristic, ch. C; both functions are computed here by quadrature, once. Worsley (1982), An improved Bonferroni
+inequality and applications, Biometrika 69.
 """
 
 import math
@@ -85,25 +88,46 @@ class Compared:
     sides: np.ndarray
     first: np.ndarray
     """Whether it is looked at for the first time."""
+    apart: np.ndarray
+    """sqrt((1 - r) / (1 + r)) with r the correlation with its nearest neighbour that is counted besides."""
 
 
 def compared(
     J: np.ndarray, before: np.ndarray, known: np.ndarray, least: np.ndarray, sides: np.ndarray, first: np.ndarray
 ) -> Compared:
-    """From the information J (k, M) of each onset and fault now, and `before` one update ago; first (k,).
+    """From the information J (k, M, M) of each onset and its faults now, and `before` one update ago; first (k,).
 
-    known (M,) is the prior's information, least (M,) the smallest size that counts.
+    known (M,) is the prior's information, least (M,) the smallest size that counts. Zero rows are not compared.
     """
-    there = (J > FLOOR) & (before > FLOOR)
+    own, old = np.diagonal(J, axis1=1, axis2=2), np.diagonal(before, axis1=1, axis2=2)
+    there = (own > FLOOR) & (old > FLOOR)
     k, m = np.nonzero(there)
-    now, prior = J[k, m], known[m]
+    now, prior = own[k, m], known[m]
+    r = _nearest(J, own, there)[k, m]
     return Compared(
-        np.log(np.maximum(now / before[k, m], 1.0)),
+        np.log(np.maximum(now / old[k, m], 1.0)),
         np.sqrt((now + prior) / now),
         least[m] * (now + prior) / np.sqrt(now),
         sides[m],
         first[k],
+        np.sqrt((1 - r) / (1 + r)),
     )
+
+
+def _nearest(J: np.ndarray, own: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Largest correlation (k, M) of each score with one before it: the same fault since the next onset, or, since the
+    same onset, a fault of a lower place. Each score has one such neighbour at most, so the neighbours form a tree.
+    """
+    size = np.sqrt(np.where(there, own, 1.0))
+    r = np.abs(J) / (size[:, :, None] * size[:, None, :])
+    r = np.where(there[:, :, None] & there[:, None, :], r, 0.0)
+    nearest = np.tril(r, -1).max(axis=2, initial=0.0)
+    for m in range(own.shape[1]):
+        rows = np.flatnonzero(there[:, m])
+        rows = rows[np.argsort(own[rows, m])]
+        nested = np.sqrt(own[rows[:-1], m] / own[rows[1:], m])
+        nearest[rows[:-1], m] = np.maximum(nearest[rows[:-1], m], nested)
+    return np.minimum(nearest, 1.0 - 1e-9)
 
 
 def chance(level: float, c: Compared, settle: int) -> float:
@@ -115,7 +139,8 @@ def chance(level: float, c: Compared, settle: int) -> float:
     x = np.log(np.maximum(u * np.sqrt(c.grown), 1e-9))
     small = 2 * np.minimum(x - theta[0], 0.0)  # below the grid it falls with the square of the step
     log = np.where(c.first, np.interp(x, theta, stays), np.interp(x, theta, begun) + small)
-    each = np.exp(np.maximum(log - u * u / 2, -700.0)) / u
+    alone = 1 - 2 * ndtr(-u * c.apart)  # the share whose neighbour is not beyond as well
+    each = np.exp(np.maximum(log - u * u / 2, -700.0)) / u * alone
     return float(c.sides @ each) / math.sqrt(2 * math.pi)
 
 
