@@ -22,8 +22,11 @@ from jax import Array
 
 from pollux.mirror.horizon_window import Filtered, Path, Plan, Pull, Solved, nothing
 
-_GAP = 1e-12
-"""Mean complementarity at which the bounds are met, in units of the cost."""
+_GAP = 1e-10
+"""Mean complementarity at which the bounds are met, in units of the cost: a bound out of reach pulls by 1e-10 sd."""
+
+_ROUNDING = 1e-7
+"""Below it, complementarity that no longer halves is what rounding leaves of a large cost: going on would spoil it."""
 
 _TURNS = 60
 
@@ -93,7 +96,8 @@ def within(
             _each(lambda a, b, w: (1 - primal) * jnp.maximum(jnp.abs(a), jnp.abs(b)) > 1e-9 * w, down.s, up.s, sd)
         )
         mu = gap * jnp.where(first, 0.1, jnp.clip((1 - jnp.minimum(primal, dual)) ** 2, 0.01, 0.9))
-        done = jnp.where(first, inside, (gap < _GAP) & ~far)
+        stuck = (gap < _ROUNDING) & (2 * pairs * gap > _total(at.low) + _total(at.high))
+        done = jnp.where(first, inside, (gap < _GAP) & ~far | stuck)
         return _Turn(new_low, new_high, mu, pulls(new_low, new_high, mu), solved.plan, free, var, at.turns + 1, done)
 
     pull = nothing(len(plan.after), held)
