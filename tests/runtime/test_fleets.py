@@ -16,6 +16,7 @@ from pollux.mirror.update import build_mirror
 from pollux.runtime.connect.memory import MemoryConnector
 from pollux.runtime.connect.wire import Columns, Message, parse_body, parse_mqtt
 from pollux.runtime.engine import Engine
+from pollux.runtime.fleets.align import Cells, FleetAlign
 from pollux.runtime.fleets.members import Member
 from pollux.runtime.roster import View
 from pollux.runtime.serve.capabilities import CAPABILITIES
@@ -516,3 +517,15 @@ async def test_people_let_members_join_and_leave(folder, tmp_path):
                 await call("join_fleet", **{"fleet": "tanks", **wrong})
         with pytest.raises(Problem):
             await call("join_fleet", role="operator", fleet="tanks", members=["b"])
+
+
+@pytest.mark.parametrize("period", [0.001, 0.1, 1.0])
+def test_a_fine_grid_at_todays_times_hands_on_bin_by_bin(period):
+    align = FleetAlign(1, 2, period, 0.0, 1e9)
+    first = round(1.7e9 / period)
+    ticks = []
+    for k in range(first, first + 50):
+        t = np.full(2, k * period)
+        ticks += align.push(Cells(np.arange(2), t, np.full(2, float(k))), np.ones(2, dtype=bool))
+    assert [tick.k for tick in ticks] == list(range(first, first + 50))
+    assert all((tick.value == tick.k).all() for tick in ticks)

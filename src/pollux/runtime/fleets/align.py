@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from pollux.runtime.align import MAX_EMPTY, PROOF, TOLERANCE, bin_of
+from pollux.runtime.align import MAX_EMPTY, PROOF, TOLERANCE, bin_of, slack_of
 
 
 class Cells(NamedTuple):
@@ -173,10 +173,12 @@ class FleetAlign:
                 self.next_bin = max(min(min(self._bins, default=still_open), still_open), self.next_bin + 1)
 
     def _expired(self, k: int) -> bool:
-        return self.watermark - (k * self.period + self.lag) > TOLERANCE * self.period
+        t = k * self.period + self.lag
+        return self.watermark - t > slack_of(t, self.period)
 
     def _complete(self, k: int, active: np.ndarray) -> bool:
-        own = (k - TOLERANCE) * self.period
+        own = k * self.period
+        own -= slack_of(own, self.period)
         here = (self._bins[k].t >= own).reshape(self.ports, self.capacity)
         return bool((here | ~active).all()) and bool(active.any())
 
