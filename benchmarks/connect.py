@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from typing import Any
 from pollux.runtime.binding import bind
 from pollux.runtime.clock import SystemClock
 from pollux.runtime.connect import mqtt_packets as wire
-from pollux.runtime.connect.base import ConnectorState
+from pollux.runtime.connect.base import ConnectorState, Receipt, Unread
 from pollux.runtime.connect.mqtt import MqttConnector, dial
 from pollux.runtime.connect.mqtt_packets import Version
+from pollux.runtime.connect.wire import Delivered, Message
 from pollux.runtime.intake import Intake
 from pollux.runtime.store.sqlite import SqliteStore
 from pollux.runtime.store.writer import StoreWriter
@@ -67,6 +69,17 @@ def run(config: dict) -> dict:
     }
 
 
+class _Single:
+    """A sink of single values: the intake without an engine around it."""
+
+    def __init__(self, intake: Intake):
+        self._intake, self.acknowledged = intake, intake.acknowledged
+
+    async def readings(self, messages: Sequence[Delivered], unread: Sequence[Unread] = ()) -> Receipt:
+        """Hand on."""
+        return await self._intake.readings([m for m in messages if isinstance(m, Message)], unread)
+
+
 async def _pollux(folder: Path, port: int, n: int, packed: int, version: Version) -> tuple[float, float, int]:
     tags = tuple(TagWiring(f"T{i}", f"T{i}", None, None, "plant", "plant") for i in range(max(TAGS, packed)))
     wiring = TwinWiring("tank", "m:f", {}, (), 1.0, "event", 0.0, 1e12, "site", 1.0, tags, (), {}, "w")
@@ -81,7 +94,7 @@ async def _pollux(folder: Path, port: int, n: int, packed: int, version: Version
 
     intake = Intake([bind(wiring, [Field(t.tag) for t in tags], [])], writer, clock, count)
     link = MqttConnector("plant", dial(f"mqtt://127.0.0.1:{port}", version=version), ["site"])
-    task = asyncio.create_task(link.run(intake))
+    task = asyncio.create_task(link.run(_Single(intake)))
     while link.state is not ConnectorState.CONNECTED:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     publisher = await _publisher(port, n, packed)

@@ -74,7 +74,8 @@ class TagTable:
 
 
 class Intake:
-    """A `Sink` for all connectors. `on_rows` is called in order on the event loop and must not wait."""
+    """Takes the messages of twins that are wired one by one. `on_rows` is called in order on the event loop and must not
+    wait."""
 
     def __init__(
         self,
