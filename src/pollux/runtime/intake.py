@@ -74,8 +74,7 @@ class TagTable:
 
 
 class Intake:
-    """Takes the messages of twins that are wired one by one. `on_rows` is called in order on the event loop and must not
-    wait."""
+    """Takes the messages of single twins. `on_rows` is called in order on the event loop and must not wait."""
 
     def __init__(
         self,
