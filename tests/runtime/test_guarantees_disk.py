@@ -13,8 +13,8 @@ from pollux.runtime.store.sqlite import SqliteStore
 
 from .bench import Bench, until, write_twins
 
-STEPS = 10
-"""Seconds before the disk is full."""
+STEPS = 45
+"""Seconds before the disk is full: more than estimates gather for, so that they too find no room."""
 
 
 @contextlib.contextmanager

@@ -46,7 +46,7 @@ def test_a_second_engine_is_refused_and_one_that_takes_over_fences_the_first(pro
                 decided = Intent("level", ANN, {"level": 1, "reason": "test"})
                 with pytest.raises(StoreError, match=gone):
                     await first.lane("tank").act(decided)
-                await until(first.task.done)  # its clock cannot be journalled either: it ends and says why
+                await until(first.task.done)  # it ends and says why
                 assert "has taken over" in first.engine.phase
                 for k in range(21, 40):
                     await second.push("tank", k)
@@ -54,7 +54,7 @@ def test_a_second_engine_is_refused_and_one_that_takes_over_fences_the_first(pro
                 assert second.belief("tank").t == 39
 
     asyncio.run(story())
-    store = SqliteStore(state / "journal.db", takeover=True)
+    store = SqliteStore(state / "journal.db")  # the lock of the first was given back
     store.verify()
     t, _ = store.history("tank", "LT1", -np.inf, np.inf)
     store.close()

@@ -8,12 +8,13 @@ It holds kernels as opaque callables and does no mathematics.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pollux.autonomy.killswitch import KillSwitch
-from pollux.core.errors import InputError, PolluxError, StoreError
+from pollux.core.errors import FencedError, InputError, PolluxError, StoreError
 from pollux.core.signals import Cause, Finding
 from pollux.core.time import Clock
 from pollux.runtime import build
@@ -146,13 +147,19 @@ class Engine:
         assert self._intake is not None
         try:
             receipt = await self._take(messages, unread)
+        except FencedError as error:
+            if not self._failed.done():
+                self._failed.set_exception(error)  # another writes now: there is nothing left to do here
+            raise
         except StoreError as error:
             text = f"Readings are not acknowledged: {error}"
             await self._say("journal", text)
             raise
         await self._unsay("journal")
+        sites = {message.site for message in messages}
         for running in self._running.values():
-            await running.room.wait()
+            if running.fold.binding.site in sites:  # a fold that hangs holds up who feeds it, and nobody else
+                await running.room.wait()
         for fleet in self.fleets.values():
             await fleet.room.wait()
         return receipt
@@ -314,6 +321,8 @@ class Engine:
             if planner is not None:
                 running.lane.live.attach(planner=planner)
         except PolluxError as error:
+            while not running.lane.live.ready:  # noqa: ASYNC110 (an alarm needs a belief to stand beside)
+                await asyncio.sleep(0.1)
             await running.lane.report(_trouble(running, "kernels", f"A kernel could not be compiled: {error}"))
 
     async def _say(self, subject: str, text: str) -> None:
@@ -334,11 +343,12 @@ class Engine:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._writer is not None:
-            for running in self._running.values():
-                await running.fold.keep_tracks()
-                await running.fold.keep_snapshot()
-            for fleet in self.fleets.values():
-                await fleet.keep_snapshot()
+            with suppress(StoreError):  # both can be computed again; the store is given back in any case
+                for running in self._running.values():
+                    await running.fold.keep_tracks()
+                    await running.fold.keep_snapshot()
+                for fleet in self.fleets.values():
+                    await fleet.keep_snapshot()
             await self._writer.close()
         if self._audit is not None:
             self._audit.close()

@@ -1,9 +1,12 @@
-"""What somebody's own model raises, as an error of Pollux: then it is one twin's trouble, and the others go on."""
+"""Failures that stay where they are: of somebody's own model, and of a store that has no room for a while."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 
-from pollux.core.errors import InputError, PolluxError
+from pollux.core.errors import FencedError, InputError, PolluxError, StoreError
+
+log = logging.getLogger("pollux.failing")
 
 
 @contextmanager
@@ -15,3 +18,15 @@ def contained(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise InputError(f"{what} failed: {type(error).__name__}: {error}. Correct the twin's definition") from error
+
+
+async def if_room(writing: Awaitable[object]) -> bool:
+    """Await a write of what can be made again; False where the store cannot take it now. Raises `FencedError`."""
+    try:
+        await writing
+    except FencedError:
+        raise
+    except StoreError as error:
+        log.warning("not kept", extra={"data": {"error": str(error)}})
+        return False
+    return True

@@ -24,6 +24,7 @@ from pollux.runtime.binding import Binding
 from pollux.runtime.build import Foundation
 from pollux.runtime.estimate import Estimate, estimate_of
 from pollux.runtime.events import Intent
+from pollux.runtime.failing import if_room
 from pollux.runtime.folding import REFOLDED
 from pollux.runtime.intake import Delivery, TagTable, replay
 from pollux.runtime.jsonable import number
@@ -214,7 +215,9 @@ class Fold:
         while self._tracks:
             part, self._tracks = self._tracks[:TRACK_MOST], self._tracks[TRACK_MOST:]
             track = Track(*(np.array(column) for column in zip(*part, strict=True)))
-            await self._writer.do(lambda store, track=track: store.add_track(self.name, track))
+            if not await if_room(self._writer.do(lambda store, track=track: store.add_track(self.name, track))):
+                self._tracks = part + self._tracks
+                return
 
     async def keep_snapshot(self) -> None:
         """Write a snapshot of where the fold stands."""
@@ -226,7 +229,8 @@ class Fold:
         state = FoldState(self.aligner.freeze(), live, journal.last if isinstance(journal, StoreJournal) else 0)
         data = await asyncio.to_thread(self._codec(live.detector).encode, state)
         snapshot = Snapshot(self.name, self.seq, live.belief.t, self.base.model_hash, data)
-        await self._writer.do(lambda store: store.save_snapshot(snapshot))
+        if await if_room(self._writer.do(lambda store: store.save_snapshot(snapshot))):
+            self._since = 0
 
     def replay(self, store: base.Source, tags: TagTable) -> int:
         """Come to where the journal ends: the newest snapshot, then the rows and events after it. Returns the steps.

@@ -14,6 +14,7 @@ import numpy as np
 from pollux.core.errors import MessageError
 from pollux.core.time import Clock
 from pollux.runtime.connect.wire import Columns, Delivered, Message
+from pollux.runtime.failing import if_room
 from pollux.runtime.fleets.align import Cells
 from pollux.runtime.fleets.border import FleetBorder, Refusal, joined
 from pollux.runtime.fleets.build import FleetBase
@@ -114,7 +115,7 @@ class FleetLane:
 
     async def tick(self, t: float) -> None:
         """Say to a fleet that runs on wall time that it is `t` now: silence becomes visible."""
-        await self._writer.append(self.tags.tick(t))
+        await if_room(self._writer.append(self.tags.tick(t)))
 
     async def join(self, members: Sequence[Member], by: str) -> None:
         """New members; nothing is compiled. Raises `InputError`, `WiringError`."""
@@ -153,7 +154,8 @@ class FleetLane:
             state, seq, t = await asyncio.to_thread(self.fold.freeze), self.seq, self.fold.t
         data = await asyncio.to_thread(codec().encode, state)
         snapshot = Snapshot(self.name, seq, t, self.base.model_hash, data)
-        await self._writer.do(lambda store: store.save_snapshot(snapshot))
+        if await if_room(self._writer.do(lambda store: store.save_snapshot(snapshot))):
+            self._since = 0
 
     def replay(self, store: Store) -> int:
         """Come to where the journal ends: the newest snapshot, then the rows and events after it. Returns the ticks.
