@@ -35,7 +35,7 @@ from pollux.mirror.ensemble import begin, draws
 from pollux.mirror.method import CarryFn
 from pollux.mirror.mixture import likely, moments, reported
 from pollux.mirror.particle import check_particles, systematic
-from pollux.model.random import Stream, uniform
+from pollux.model.random import Stream, normal, uniform
 from pollux.model.rk4 import transition
 from pollux.model.squareroot import factor, triangular, update
 from pollux.model.statespace import StateSpace, System
@@ -174,9 +174,9 @@ class Marginal:
 
 def _check_affine(space: StateSpace, linear: np.ndarray) -> None:
     """No derivative with respect to a linear state may change with one of them."""
-    system, g = space.system, np.random.default_rng(0)
-    low, high = space.bounds("x")
-    places = space.x0 + np.sqrt(space.P0) * g.standard_normal((2, _PLACES, len(low)))
+    system, (low, high) = space.system, space.bounds("x")
+    drawn = np.asarray(normal(0, Stream.MIRROR_START, 0, 0, 2 * _PLACES * len(low))).reshape(2, _PLACES, -1)
+    places = space.x0 + np.sqrt(space.P0) * drawn
     x, other = jnp.asarray(np.clip(places, low, high))
 
     u, p = jnp.asarray(space.u0), jnp.asarray(space.p0)
