@@ -320,6 +320,8 @@ class Engine:
             planner = await asyncio.to_thread(build.planner_of, running.base, forecaster)
             if planner is not None:
                 running.lane.live.attach(planner=planner)
+            if running.lane.live.due():  # what came before the kernels were there may be the last for long
+                await self._look_ahead(running)
         except PolluxError as error:
             while not running.lane.live.ready:  # noqa: ASYNC110 (an alarm needs a belief to stand beside)
                 await asyncio.sleep(0.1)
