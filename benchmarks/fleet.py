@@ -2,7 +2,8 @@
 
 Each tick brings a level and a flow of every member (200,000 readings), checked, appended to the journal at full
 synchronisation and acknowledged, aligned, filtered by one kernel, judged, and kept as history by channel. The time of
-a tick runs from the push to the moment that the beliefs of all members have moved. The peer does the same work with
+a tick runs from the push to the moment that the beliefs of all members have moved. A tick comes every `pace` seconds;
+with `pace=0` they come back to back, and now and then one waits for the history to catch up. The peer does the same work with
 filterpy and a plain SQLite table, on `sample` twins, scaled up.
 """
 
@@ -48,17 +49,17 @@ field = "u"
 def run(config: dict[str, Any]) -> dict[str, Any]:
     """Median, 90 % and longest of `steps` ticks of `twins` twins, and where the time of a tick goes."""
     twins, steps = int(config.get("twins", 100_000)), int(config.get("steps", 80))
-    sample = int(config.get("sample", 300))
+    sample, pace = int(config.get("sample", 300)), float(config.get("pace", 0.25))
     p, y, u = _tanks.record(steps, twins)
     before = _resident()
     with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(_live(Path(folder), p, y, u, before))
+        found = asyncio.run(_live(Path(folder), p, y, u, pace, before))
     peer = _peer(p[:, :sample], y[:8, :sample], u[:8]) * twins / sample
     took = found.pop("took")[4:]  # the first ticks compile and fill the caches
     figure = float(np.median(took))
     return {
         "item": "fleet",
-        "config": {"twins": twins, "steps": steps, "readings": 2 * twins, "dtype": "float64"},
+        "config": {"twins": twins, "steps": steps, "readings": 2 * twins, "pace": pace, "dtype": "float64"},
         "pollux": figure,
         "peers": {"filterpy and sqlite3, scaled": peer},
         "ratio": peer / figure,
@@ -69,7 +70,9 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _live(folder: Path, p: np.ndarray, y: np.ndarray, u: np.ndarray, before: float) -> dict[str, Any]:
+async def _live(
+    folder: Path, p: np.ndarray, y: np.ndarray, u: np.ndarray, pace: float, before: float
+) -> dict[str, Any]:
     steps, twins = y.shape
     (folder / "pollux.toml").write_text(WIRING.format(substeps=_tanks.SUBSTEPS))
     lines = (f"t{i},{','.join(map(repr, row))}" for i, row in enumerate(p.T.tolist()))
@@ -92,6 +95,7 @@ async def _live(folder: Path, p: np.ndarray, y: np.ndarray, u: np.ndarray, befor
         durable.append(1e3 * (time.perf_counter() - begin))
         await engine.settled()
         took.append(1e3 * (time.perf_counter() - begin))
+        await asyncio.sleep(max(0.0, begin + pace - time.perf_counter()))
     fold = engine.fleets["tanks"].fold
     belief = fold.belief
     assert belief is not None
