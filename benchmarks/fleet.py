@@ -3,8 +3,9 @@
 Each tick brings a level and a flow of every member (200,000 readings), checked, appended to the journal at full
 synchronisation and acknowledged, aligned, filtered by one kernel, judged, and kept as history by channel. The time of
 a tick runs from the push to the moment that the beliefs of all members have moved. A tick comes every `pace` seconds;
-with `pace=0` they come back to back, and now and then one waits for the history to catch up. The peer does the same work with
-filterpy and a plain SQLite table, on `sample` twins, scaled up.
+with `pace=0` they come back to back, and now and then one waits for the history to catch up.
+
+The peer does the same work with filterpy and a plain SQLite table, on `sample` twins, scaled up.
 """
 
 import asyncio
