@@ -115,7 +115,7 @@ function Sources({ time }: { time: TimeNow }) {
   const since = (s: SourceNow) => (s.idle ? "silent" : s.behind === null ? "-" : `${span(s.behind)} behind`);
   return (
     <Card title="Sources and their clocks">
-      <p class="quiet">Settled up to {at(time.settled)}; shown is the present of {at(time.present)}.</p>
+      <p class="trust-verdict quiet">Settled up to {at(time.settled)}; shown is the present of {at(time.present)}.</p>
       <div class="table-scroll" tabIndex={0} role="group" aria-label="Sources and their clocks">
         <table>
           <thead><tr><th scope="col">Source</th><th scope="col">Newest value</th><th scope="col" class="num">Waited for</th><th scope="col">Clock</th><th scope="col" class="num">Late</th><th scope="col" class="num">Doubled</th><th scope="col" class="num">Far ahead</th></tr></thead>
