@@ -1,9 +1,10 @@
-"""An engine in this process with several twins, each with a source of its own, for the tests of guarantees."""
+"""An engine in this process; and one with several twins, each with a source of its own, for the tests of guarantees."""
 
 import asyncio
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Self
 
 from pollux.core.time import ManualClock
 from pollux.runtime.connect.memory import MemoryConnector
@@ -43,8 +44,8 @@ def messages(twin: str, k: int, level: float | None = None) -> list[Message]:
     ]
 
 
-class Bench:
-    """The engine and its connectors; `clock` stands still unless one is given."""
+class Running:
+    """An engine and its connectors, raised while the block lasts; `clock` stands still unless one is given."""
 
     def __init__(self, folder: Path, state: Path, clock: ManualClock | None = None):
         self.wiring = read_wiring(folder)
@@ -52,7 +53,7 @@ class Bench:
         self.engine = Engine(self.wiring, state, self.clock)
         self.fields = {c.name: MemoryConnector(c.name) for c in self.wiring.connectors}
 
-    async def __aenter__(self) -> "Bench":
+    async def __aenter__(self) -> Self:
         self.task = asyncio.create_task(self.engine.run(lambda wired, after: self.fields[wired.name]))
         live = asyncio.create_task(self.engine.live.wait())
         await asyncio.wait([self.task, live], return_when=asyncio.FIRST_COMPLETED)
@@ -64,6 +65,15 @@ class Bench:
     async def __aexit__(self, *error: object) -> None:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
+
+    @property
+    def field(self) -> MemoryConnector:
+        """The connector `field`."""
+        return self.fields["field"]
+
+
+class Bench(Running):
+    """Twins with a source each."""
 
     async def push(self, twin: str, k: int, level: float | None = None) -> int:
         """Readings of second `k`; returns when they are durable: how many were accepted."""

@@ -30,7 +30,8 @@ from pollux.runtime.connect.wire import Message
 from pollux.runtime.intake import Delivery, Intake, TagTable, replay
 from pollux.runtime.store.sqlite import SqliteStore
 from pollux.runtime.store.writer import StoreWriter
-from pollux.runtime.wiring import ConnectorWiring, ServerWiring, TagWiring, TwinWiring, Wiring
+from pollux.runtime.wiring import ServerWiring, TagWiring, TwinWiring, Wiring
+from pollux.runtime.wiring_connectors import ConnectorWiring
 
 ORDER = Order("c1", 1, 10.0, 20.0, "site", "P1", 2.5)
 

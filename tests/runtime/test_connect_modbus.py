@@ -15,7 +15,7 @@ from pollux.runtime.connect.base import Ack, ConnectorError
 from pollux.runtime.connect.make import make_connector
 from pollux.runtime.connect.modbus import Device, ModbusConnector
 from pollux.runtime.connect.modbus_codec import FORMATS, Area, Block, ModbusError, ModbusRefusal, Point
-from pollux.runtime.wiring import ConnectorWiring
+from pollux.runtime.wiring_connectors import ConnectorWiring
 
 
 def test_bytes_of_the_specification():

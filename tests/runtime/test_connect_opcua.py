@@ -12,7 +12,7 @@ from pollux.core.errors import WiringError
 from pollux.core.time import ManualClock
 from pollux.runtime.connect.base import Ack, ConnectorError, ConnectorState
 from pollux.runtime.connect.make import make_connector
-from pollux.runtime.wiring import ConnectorWiring
+from pollux.runtime.wiring_connectors import ConnectorWiring
 
 pytest.importorskip("asyncua", reason="the extra `opcua` is not installed")
 

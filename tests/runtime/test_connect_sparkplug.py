@@ -16,7 +16,7 @@ from pollux.runtime.connect.base import Ack, ConnectorError
 from pollux.runtime.connect.make import make_connector
 from pollux.runtime.connect.sparkplug_payload import DataType, Metric, Payload, decode, encode
 from pollux.runtime.connect.sparkplug_session import Session
-from pollux.runtime.wiring import ConnectorWiring
+from pollux.runtime.wiring_connectors import ConnectorWiring
 
 # ------------------------------------------------------------------------------------------ bytes
 

@@ -21,7 +21,8 @@ from pollux.runtime.connect.mqtt_packets import Version
 from pollux.runtime.serve.app import create_app, serve
 from pollux.runtime.serve.auth import Auth
 from pollux.runtime.serve.border import Listen
-from pollux.runtime.wiring import ConnectorWiring, read_wiring
+from pollux.runtime.wiring import read_wiring
+from pollux.runtime.wiring_connectors import ConnectorWiring
 
 
 @asynccontextmanager

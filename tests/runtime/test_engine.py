@@ -8,13 +8,10 @@ import pytest
 
 from pollux.core.errors import WiringError
 from pollux.core.signals import Health
-from pollux.core.time import ManualClock
-from pollux.runtime.connect.memory import MemoryConnector
 from pollux.runtime.connect.wire import Message
-from pollux.runtime.engine import Engine
 from pollux.runtime.fold import Fold
-from pollux.runtime.wiring import read_wiring
 
+from .bench import Running
 from .project import WIRING, write
 
 
@@ -26,25 +23,8 @@ def messages(k: int) -> list[Message]:
     ]
 
 
-class Bench:
+class Bench(Running):
     """An engine in this process, with its connector at hand."""
-
-    def __init__(self, folder, state):
-        self.engine = Engine(read_wiring(folder), state, ManualClock(1e9))
-        self.field = MemoryConnector("field")
-
-    async def __aenter__(self):
-        self.task = asyncio.create_task(self.engine.run(lambda wired, after: self.field))
-        live = asyncio.create_task(self.engine.live.wait())
-        await asyncio.wait([self.task, live], return_when=asyncio.FIRST_COMPLETED)
-        live.cancel()
-        if self.task.done():
-            await self.task
-        return self
-
-    async def __aexit__(self, *error):
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
 
     async def feed(self, first, last):
         for k in range(first, last):

@@ -11,19 +11,16 @@ import pytest
 from pollux.autonomy.policy import Principal
 from pollux.core.errors import InputError, MessageError, WiringError
 from pollux.core.signals import Readings
-from pollux.core.time import ManualClock
 from pollux.mirror.update import build_mirror
-from pollux.runtime.connect.memory import MemoryConnector
 from pollux.runtime.connect.wire import Columns, Message, parse_body, parse_mqtt
-from pollux.runtime.engine import Engine
 from pollux.runtime.fleets.align import Cells, FleetAlign
 from pollux.runtime.fleets.members import Member
 from pollux.runtime.roster import View
 from pollux.runtime.serve.capabilities import CAPABILITIES
 from pollux.runtime.serve.capabilities import run as ask
 from pollux.runtime.serve.problems import Problem
-from pollux.runtime.wiring import read_wiring
 
+from .bench import Running
 from .project import SOURCE, write
 
 N = 6
@@ -69,25 +66,8 @@ def folder(tmp_path):
     return project
 
 
-class Bench:
+class Bench(Running):
     """An engine in this process, with its connector at hand."""
-
-    def __init__(self, folder, state):
-        self.engine = Engine(read_wiring(folder), state, ManualClock(1e9))
-        self.field = MemoryConnector("field")
-
-    async def __aenter__(self):
-        self.task = asyncio.create_task(self.engine.run(lambda wired, after: self.field))
-        live = asyncio.create_task(self.engine.live.wait())
-        await asyncio.wait([self.task, live], return_when=asyncio.FIRST_COMPLETED)
-        live.cancel()
-        if self.task.done():
-            await self.task
-        return self
-
-    async def __aexit__(self, *error):
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
 
     @property
     def fleet(self):

@@ -11,15 +11,13 @@ from pollux.core.signals import Cause, Health, Readings
 from pollux.core.time import ManualClock
 from pollux.core.units import convert
 from pollux.intervene.diagnose import kind_of
-from pollux.runtime.connect.memory import MemoryConnector
 from pollux.runtime.connect.wire import Message
-from pollux.runtime.engine import Engine
 from pollux.runtime.face import face_of
 from pollux.runtime.live import LiveTwin
 from pollux.runtime.settings import LiveSettings
 from pollux.runtime.trust import trust
-from pollux.runtime.wiring import read_wiring
 
+from .bench import Running
 from .project import write
 
 AT, UNTIL, DT = 120, 200, 10.0
@@ -105,25 +103,8 @@ def test_health_falls_with_the_fault_and_comes_back_with_the_sensor(parts, kind,
     assert health(live, "temp") == 1.0
 
 
-class Bench:
+class Bench(Running):
     """An engine in this process, with its connector at hand."""
-
-    def __init__(self, folder, state):
-        self.engine = Engine(read_wiring(folder), state, ManualClock(1e9))
-        self.field = MemoryConnector("field")
-
-    async def __aenter__(self):
-        self.task = asyncio.create_task(self.engine.run(lambda wired, after: self.field))
-        live = asyncio.create_task(self.engine.live.wait())
-        await asyncio.wait([self.task, live], return_when=asyncio.FIRST_COMPLETED)
-        live.cancel()
-        if self.task.done():
-            await self.task
-        return self
-
-    async def __aexit__(self, *error):
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
 
     async def feed(self, first, last, level):
         for k in range(first, last):

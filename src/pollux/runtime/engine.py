@@ -38,7 +38,8 @@ from pollux.runtime.roster import Cards, Roster, Sheet
 from pollux.runtime.store.base import Rows
 from pollux.runtime.store.make import open_store
 from pollux.runtime.store.writer import StoreWriter
-from pollux.runtime.wiring import ConnectorWiring, FleetWiring, TwinWiring, Wiring
+from pollux.runtime.wiring import FleetWiring, TwinWiring, Wiring
+from pollux.runtime.wiring_connectors import ConnectorWiring
 
 log = logging.getLogger("pollux.engine")
 

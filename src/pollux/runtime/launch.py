@@ -23,7 +23,8 @@ from pollux.runtime.engine import Engine
 from pollux.runtime.serve.app import bind, create_app, serve
 from pollux.runtime.serve.auth import Auth
 from pollux.runtime.serve.border import Listen
-from pollux.runtime.wiring import ConnectorWiring, Wiring, read_wiring
+from pollux.runtime.wiring import Wiring, read_wiring
+from pollux.runtime.wiring_connectors import ConnectorWiring
 
 log = logging.getLogger("pollux.launch")
 

@@ -5,6 +5,8 @@
 The fold of a restart runs over a read-only store. At the place of each event what was asked is asked again: of the
 same detector, planner, forecaster and guard, with the seeds of settings and policy; what comes out must be what was
 recorded. What an earlier definition or wiring decided is applied as it was and counted as not covered.
+
+Over 400 lines: `Witness`, `Retracing` and the tally are one walk over one journal, and share what was recorded last.
 """
 
 import json

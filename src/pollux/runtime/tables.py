@@ -147,6 +147,17 @@ class Table:
         return float(value)
 
 
+def pem(table: Table, key: str) -> Path | None:
+    """The PEM file beside the wiring that a key names; None where it names none. Raises `WiringError`."""
+    name = table.text(key, None)
+    if name is None:
+        return None
+    path = table.source.file.parent / name
+    if not path.is_file():
+        table.fail(key, "is a PEM file beside this one", name, "Correct the path.")
+    return path
+
+
 def shown(path: tuple[str | int, ...]) -> str:
     """`twin[0].tag[2].unit`."""
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")

@@ -9,7 +9,7 @@
     [[twin.actuator]]    actuator, field, unit, connector
     [[fleet]]            many twins of one definition: the keys of a twin that fit (no policy, no actuators), and
                          count or members (a CSV file: name, and a column for each parameter that differs), capacity
-    [connector.NAME]     kind (one of `KINDS`), and that kind's settings
+    [connector.NAME]     kind (one of `wiring_connectors.KINDS`), and that kind's settings
     [server]             host, port, certificate, key, exposed, names, opcua
     [store]              url, schema, password_env, ca: PostgreSQL keeps the journal; without `url` a file does;
                          keep, keep_thin: how long all readings, and how long their extremes and estimates are kept
@@ -19,55 +19,20 @@ Durations are seconds, or texts like "5 min". Every error names the file, the li
 """
 
 import math
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from pollux.core.errors import UnitError
 from pollux.core.units import parse
 from pollux.runtime.fleets.members import Member, counted, listed
-from pollux.runtime.tables import NAME, Table, closest, read_toml
+from pollux.runtime.tables import NAME, Table, closest, pem, read_toml
+from pollux.runtime.wiring_connectors import ConnectorWiring, read_connectors
+from pollux.runtime.wiring_store import StoreWiring, read_store
 
 FILE = "pollux.toml"
-KINDS = ("mqtt", "sparkplug", "opcua", "modbus", "http", "replay", "memory")
 FREE_TABLES = ("policy", "mirror", "detect", "forecast", "plan", "live")
-TEXT, NUMBER = (str,), (int, float)
-TLS = {"ca": TEXT, "certificate": TEXT, "key": TEXT, "key_password_env": TEXT}
-SETTINGS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
-    "mqtt": {
-        "url": TEXT, "client_id": TEXT, "persistent": (bool,), "prefix": TEXT, "port": (int,), "protocol": TEXT,
-        "keepalive": NUMBER, "password_env": TEXT, **TLS,
-    },
-    "sparkplug": {
-        "url": TEXT, "client_id": TEXT, "persistent": (bool,), "protocol": TEXT, "keepalive": NUMBER,
-        "password_env": TEXT, "group": TEXT, "site": TEXT, "metrics": (dict,), "actuators": (dict,), **TLS,
-    },
-    "opcua": {
-        "url": TEXT, "nodes": (dict,), "actuators": (dict,), "site": TEXT, "period": NUMBER, "queue": (int,),
-        "user": TEXT, "password_env": TEXT, "certificate": TEXT, "key": TEXT, "key_password_env": TEXT,
-        "server_certificate": TEXT,
-    },
-    "modbus": {
-        "url": TEXT, "unit": (int,), "period": NUMBER, "site": TEXT, "registers": (dict,), "actuators": (dict,), **TLS,
-    },
-    "http": {"site": TEXT},
-    "memory": {},
-    "replay": {
-        "paths": (list,), "site": TEXT, "speed": NUMBER, "time": TEXT, "step": NUMBER, "origin": NUMBER,
-        "layout": TEXT, "columns": (dict,), "tag": TEXT, "value": TEXT,
-    },
-}  # fmt: skip
-"""Settings of each kind of connector and their types."""
-
-LOCAL = ("", "localhost", "127.0.0.1", "::1")
-"""Hosts of this machine: a store there is reached without TLS."""
-
-KEEP_LEAST = 3600.0
-"""Seconds that all readings are kept at least."""
-
 RESERVED = frozenset({"ack", "command", "fault"})
 """Third levels of a topic that are not tags."""
 
@@ -155,16 +120,6 @@ class FleetWiring:
 
 
 @dataclass(frozen=True)
-class ConnectorWiring:
-    """One connection to the outside."""
-
-    name: str
-    kind: str
-    """One of `KINDS`."""
-    settings: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class ServerWiring:
     """Where the pages and the API are served."""
 
@@ -191,22 +146,6 @@ class DemoWiring:
 
 
 @dataclass(frozen=True)
-class StoreWiring:
-    """Where the journal is kept, and for how long."""
-
-    url: str | None = None
-    """`postgresql://[user@]host[:port]/database[?...]`, as libpq reads it; without a password. None: a file in the
-    project's state folder."""
-    schema: str = ""
-    password_env: str = ""
-    """Environment variable with the password."""
-    keep: float = math.inf
-    """Seconds for which all readings are kept; infinite: for ever."""
-    keep_thin: float = math.inf
-    """Seconds for which estimates and the extremes of the readings are kept."""
-
-
-@dataclass(frozen=True)
 class Wiring:
     """A whole project."""
 
@@ -216,7 +155,7 @@ class Wiring:
     connectors: tuple[ConnectorWiring, ...]
     server: ServerWiring
     demo: DemoWiring | None = None
-    store: StoreWiring = StoreWiring()
+    store: StoreWiring = field(default_factory=StoreWiring)
     fleets: tuple[FleetWiring, ...] = ()
 
     def connector(self, name: str) -> ConnectorWiring:
@@ -233,10 +172,10 @@ def read_wiring(folder: Path | str) -> Wiring:
     project = Table(source, ("project",), root.take("project"))
     name = project.text("name", pattern=NAME)
     project.done()
-    connectors = _connectors(Table(source, ("connector",), root.take("connector", {})))
+    connectors = read_connectors(Table(source, ("connector",), root.take("connector", {})))
     server = _server(Table(source, ("server",), root.take("server", {})))
     demo = _demo(Table(source, ("demo",), root.take("demo", {})))
-    store = _store(Table(source, ("store",), root.take("store", {})), name)
+    store = read_store(Table(source, ("store",), root.take("store", {})), name)
     twins: list[TwinWiring] = []
     for table in root.tables("twin"):
         twin = _twin(table, connectors)
@@ -276,30 +215,6 @@ def _fleets(root: Table, connectors: tuple[ConnectorWiring, ...], names: set[str
     return tuple(found)
 
 
-def _connectors(table: Table) -> tuple[ConnectorWiring, ...]:
-    found = []
-    for name in table.values:
-        entry = Table(table.source, ("connector", name), table.take(name))
-        if not NAME.fullmatch(name):
-            table.fail(name, "must be a name of letters, digits, `_`, `.`, `-`", ..., "Rename it.")
-        kind = entry.text("kind", one_of=KINDS)
-        settings = {k: v for k, v in entry.values.items() if k != "kind"}
-        for key, value in settings.items():
-            _check_setting(entry, kind, key, value)
-        found.append(ConnectorWiring(name, kind, settings))
-    return tuple(found)
-
-
-def _check_setting(table: Table, kind: str, key: str, value: Any) -> None:
-    known = SETTINGS[kind]
-    if key not in known:
-        table.fail(key, f"is not a setting of kind {kind!r}", ..., closest(key, known))
-    wanted = known[key]
-    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-        names = " or ".join(t.__name__ for t in wanted)
-        table.fail(key, f"must be of type {names}", value, "Correct it.")
-
-
 def _server(table: Table) -> ServerWiring:
     exposed = table.take("exposed", False)
     if not isinstance(exposed, bool):
@@ -307,8 +222,8 @@ def _server(table: Table) -> ServerWiring:
     server = ServerWiring(
         table.text("host", "127.0.0.1"),
         int(table.number("port", 8850, low=0, high=65535)),
-        _pem(table, "certificate"),
-        _pem(table, "key"),
+        pem(table, "certificate"),
+        pem(table, "key"),
         exposed,
         table.texts("names"),
         int(table.number("opcua", low=1, high=65535)) if "opcua" in table.values else None,
@@ -319,55 +234,12 @@ def _server(table: Table) -> ServerWiring:
     return server
 
 
-def _pem(table: Table, key: str) -> Path | None:
-    name = table.text(key, None)
-    if name is None:
-        return None
-    path = table.source.file.parent / name
-    if not path.is_file():
-        table.fail(key, "is a PEM file beside this one", name, "Correct the path.")
-    return path
-
-
 def _demo(table: Table) -> DemoWiring | None:
     if not table.values:
         return None
     demo = DemoWiring(table.text("module"), table.number("speed", 1.0, low=1e-3))
     table.done()
     return demo
-
-
-def _store(table: Table, project: str) -> StoreWiring:
-    keep = table.seconds("keep", math.inf, low=KEEP_LEAST)
-    keep_thin = table.seconds("keep_thin", math.inf, low=KEEP_LEAST)
-    if keep > keep_thin:
-        table.fail("keep_thin", "must be at least as long as `keep`", keep_thin, f"Write e.g. {keep:g}.")
-    if table.values.keys() <= {"keep", "keep_thin"}:
-        table.done()
-        return StoreWiring(keep=keep, keep_thin=keep_thin)
-    given = table.text("url")
-    url = urlsplit(given)
-    query = dict(parse_qsl(url.query))
-    if url.scheme not in ("postgresql", "postgres"):
-        table.fail("url", "must begin with postgresql://", given, 'Write e.g. "postgresql://pollux@host/town".')
-    if url.password is not None or "password" in query:
-        table.fail("url", "must hold no password", ..., "Put it into the variable that `password_env` names.")
-    host = query.get("host", query.get("hostaddr", url.hostname or ""))
-    ca = _pem(table, "ca")
-    tls = {} if ca is None else {"sslrootcert": str(ca)}
-    if "sslmode" not in query and (tls or not (host in LOCAL or host.startswith("/"))):
-        tls = {"sslmode": "verify-full", "sslrootcert": query.get("sslrootcert", "system"), **tls}
-    more = urlencode(tls, safe="/", quote_via=quote)
-    schema = "pollux_" + re.sub(r"\W", "_", project.lower(), flags=re.ASCII)
-    store = StoreWiring(
-        given + (f"{'&' if url.query else '?'}{more}" if more else ""),
-        table.text("schema", schema[:63], pattern=NAME),
-        table.text("password_env", "POLLUX_POSTGRES_PASSWORD"),
-        keep,
-        keep_thin,
-    )
-    table.done()
-    return store
 
 
 def _twin(table: Table, connectors: tuple[ConnectorWiring, ...]) -> TwinWiring:

@@ -12,7 +12,8 @@ from pollux.core.time import Clock
 from pollux.runtime.connect.base import Connector
 from pollux.runtime.connect.credentials import secret, tls_context
 from pollux.runtime.tables import closest
-from pollux.runtime.wiring import ConnectorWiring, Wiring
+from pollux.runtime.wiring import Wiring
+from pollux.runtime.wiring_connectors import ConnectorWiring
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pollux.core.errors import MissingExtraError
 from pollux.runtime.store.base import Store
 from pollux.runtime.store.retain import Retention
 from pollux.runtime.store.sqlite import SqliteStore
-from pollux.runtime.wiring import StoreWiring
+from pollux.runtime.wiring_store import StoreWiring
 
 
 def open_store(wiring: StoreWiring, folder: Path) -> Store:
