@@ -22,7 +22,13 @@ class Face:
     sensors = tuple(type("S", (), {"name": n}) for n in NAMES)
 
 
-def judged(innovation: np.ndarray, sd: float = 1.0, states: Any = None, now: tuple[Health, ...] | None = None) -> dict:
+def judged(
+    innovation: np.ndarray,
+    sd: float = 1.0,
+    states: Any = None,
+    now: tuple[Health, ...] | None = None,
+    before: int = 0,
+) -> dict:
     """The verdict over a run with these innovations (T, 3) where `sd` was predicted; NaN = no reading."""
     ring = Ring(5000, 1, 3, 0)
     states = np.full(innovation.shape, Health.GOOD, dtype=object) if states is None else states
@@ -35,7 +41,17 @@ def judged(innovation: np.ndarray, sd: float = 1.0, states: Any = None, now: tup
         ring.add(Readings("w", float(k), f"r{k}", "", nu, np.zeros(0)), belief)
     last = type("B", (), {"health": now or tuple(states[-1]), "t": float(len(innovation) - 1)})
     state = type("State", (), {"belief": last, "alarms": AlarmBook()})
+    if before:  # as a restart brings them back: times, values and estimates, and nothing of the innovations
+        old = ring.rows()[:before].copy()
+        old[:, 0] -= before
+        old[:, 4:10] = np.nan
+        old[:, -5:] = np.nan
+        ring.load(np.vstack([old, ring.rows()]))
     return trust(Face, state, ring.last(WINDOW))  # type: ignore[arg-type]
+
+
+def test_steps_that_a_restart_brought_back_are_not_missing_readings():
+    assert judged(draws(), before=150) == judged(draws())
 
 
 def draws(seed: int = 1, n: int = 800) -> np.ndarray:

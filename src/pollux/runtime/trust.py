@@ -37,7 +37,8 @@ def trust(face: TwinFace, state: LiveState, span: Span) -> dict[str, Any]:
     verdict = consistency(span.nis[judged], span.dof[judged])
     nu, var = span.measured - span.predicted, span.predicted_sd**2
     trusted = span.used >= 0  # neither missing nor of a sensor that a fault is held against
-    quality = sensor_quality(names, nu, var, np.where(span.used > 0, 1.0, 0.0))
+    # of steps that a restart brought back as charts nothing is known of what was fused: they are not missing readings
+    quality = sensor_quality(names, nu[judged], var[judged], np.where(span.used[judged] > 0, 1.0, 0.0))
     inside = np.abs(nu) <= Z95 * span.predicted_sd
     known = trusted & np.isfinite(nu) & np.isfinite(span.predicted_sd)
     silent = {a.subject for a in state.alarms.open() if "dropout" in a.evidence and a.seen >= state.belief.t}
