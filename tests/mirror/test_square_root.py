@@ -27,7 +27,7 @@ from pollux import (
     var,
 )
 from pollux.core.errors import InputError
-from pollux.mirror.scan import compiled
+from pollux.mirror.scan import compiled, filtered
 from pollux.model.backend import Xla
 from pollux.model.gaussian import correct
 from pollux.model.squareroot import covariance, factor, triangular, update
@@ -256,7 +256,7 @@ def test_the_likelihood_can_be_differentiated(method):
     """By both noises, although the first interval has no length."""
     y, u = plants.drive(30, 1)
     space = flatten(plants.Cart())
-    walk = compiled(space.system, method, 1, (-np.inf,) * 2, (np.inf,) * 2, 1)
+    walk = filtered(space.system, method, 1, (-np.inf,) * 2, (np.inf,) * 2, 1)
     t = np.arange(30.0)
     dt = np.r_[0.0, np.ones(29)]
 

@@ -1,20 +1,18 @@
 """`means`: the filtered states of a record and nothing else, where covariances would cost more than they are worth.
 
 The filter carries its covariance or its members all the same; what differs from `assimilate` is what is handed back,
-and XLA computes only that. For n states and T instants it is T n numbers rather than T n^2.
+and only that is computed. For n states and T instants it is T n numbers rather than T n^2.
 """
 
-from functools import lru_cache
 from typing import Any
 
-import jax
 import numpy as np
 
 from pollux.core.twin import Twin
 from pollux.mirror.ekf import Ekf
 from pollux.mirror.method import Carrying, Method, OfTwin
 from pollux.mirror.prepare import prepare
-from pollux.mirror.scan import filtered
+from pollux.mirror.scan import filtered, kernel
 from pollux.mirror.update import GATE, REOPEN
 from pollux.model.statespace import StateSpace
 
@@ -41,10 +39,6 @@ def means(
         twin, record, method or Ekf(), track=track, substeps=substeps, dt_max=dt_max, gate=gate, reopen=reopen,
         times=times, x0=x0, P0=P0, params=params, Q=Q, R=R,
     )  # fmt: skip
-    return np.asarray(_compiled(made.space.system, made.method, *made.key)(*made.args))
-
-
-@lru_cache(maxsize=64)
-def _compiled(*key: Any) -> Any:
+    key = (made.space.system, made.method, *made.key)
     walk = filtered(*key)
-    return jax.jit(lambda *args: walk(*args)[0])
+    return kernel("means", key, lambda *args: walk(*args)[:1])(*made.args)[0]

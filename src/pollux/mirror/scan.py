@@ -1,6 +1,7 @@
 """The mirror over a whole record in one compiled loop: what `assimilate` shows and `tune` differentiates."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from pollux.mirror.method import Carrying, Method, carrier
 from pollux.model import pieces
+from pollux.model.backend import Program, default
 from pollux.model.record import Record
 from pollux.model.statespace import System
 
@@ -99,7 +101,21 @@ def filtered(system: System, method: Method | Carrying, substeps: int, low: tupl
     return walk
 
 
-@lru_cache(maxsize=64)
-def compiled(*key: Any) -> Any:
+def kernel(name: str, key: tuple[Any, ...], walk: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
+    """A walk over a record as a kernel of the default back end, on host arrays. Equal keys share code."""
+
+    def run(*args: Any) -> tuple[np.ndarray, ...]:
+        leaves, tree = jax.tree.flatten(args)
+
+        def fn(*leaves: Any) -> tuple[Any, ...]:
+            return tuple(walk(*jax.tree.unflatten(tree, leaves)))
+
+        program = Program(name, (*key, tree), fn, (False,) * len(leaves))
+        return default().one(program)(*leaves)
+
+    return run
+
+
+def compiled(*key: Any) -> Callable[..., Any]:
     """`filtered`, compiled."""
-    return jax.jit(filtered(*key))
+    return kernel("record", key, filtered(*key))

@@ -14,7 +14,7 @@ from pollux.model.backend import Backend, Kernel, Program, Xla
 from pollux.model.native import machine
 from pollux.model.native.cache import Cache, Folder, default_folder
 from pollux.model.native.compiled import Compiled, Report, Spec, compile_program
-from pollux.model.native.kernel import Bound, Fleet, One
+from pollux.model.native.kernel import Bound, Fleet, Large, One, large
 from pollux.model.native.tape import UnsupportedError
 
 _LOG = logging.getLogger("pollux.kernels")
@@ -63,12 +63,12 @@ class Lowered:
         self.for_fleet = fleet
         self.reason: str | None = None
         """Why it runs on the fallback, if it does."""
-        self._made: dict[tuple[Spec, ...], One | Fleet | Kernel] = {}
+        self._made: dict[tuple[Spec, ...], One | Large | Fleet | Kernel] = {}
 
     @property
     def reports(self) -> tuple[Report, ...]:
         """One for each set of shapes that was compiled."""
-        return tuple(k.compiled.report for k in self._made.values() if isinstance(k, (One, Fleet)))
+        return tuple(k.compiled.report for k in self._made.values() if isinstance(k, (One, Large, Fleet)))
 
     def __call__(self, *args: Any, out: tuple[np.ndarray, ...] | None = None) -> tuple[np.ndarray, ...]:
         """Host arrays in, host arrays out: new ones, or those given as `out`."""
@@ -85,7 +85,7 @@ class Lowered:
     def bind(self, *args: Any, feed: Mapping[int, int] | None = None) -> Bound:
         """The kernel of one twin on arrays of its own, filled with `args`; see `Bound`. Raises `UnsupportedError`."""
         kernel = self.ready(*args)
-        if not isinstance(kernel, One):
+        if not isinstance(kernel, (One, Large)):
             raise UnsupportedError(self.reason or "only the kernel of one twin is bound to arrays")
         bound = Bound(kernel.compiled, _machine_real(self.backend), feed or {})
         for room, value in zip(bound.inputs, args, strict=True):
@@ -106,7 +106,10 @@ class Lowered:
             made = (other.fleet if self.for_fleet else other.one)(self.program)
         else:
             threads = self.backend.threads or os.cpu_count() or 1
-            made = Fleet(compiled, real, threads) if self.for_fleet else One(compiled, real)
+            if self.for_fleet:
+                made = Fleet(compiled, real, threads)
+            else:
+                made = (Large if large(compiled) else One)(compiled, real)
             _LOG.debug("%s", compiled.report)
         self._made[specs] = made
         return made

@@ -9,14 +9,14 @@ import jax
 import numpy as np
 
 from pollux.model.backend import Program
-from pollux.model.native import driver, machine
+from pollux.model.native import arrays, driver, machine
 from pollux.model.native.cache import Cache
 from pollux.model.native.contract import contract
 from pollux.model.native.fingerprint import digest, lowering
 from pollux.model.native.llvm_text import module
 from pollux.model.native.rules import lower
 from pollux.model.native.scalars import Lanes
-from pollux.model.native.tape import Block, children
+from pollux.model.native.tape import Block, UnsupportedError, children
 from pollux.model.native.text import machine_type
 
 Spec = tuple[tuple[int, ...], str]
@@ -94,11 +94,11 @@ def compile_program(
     )
     fleet = program.fleet if lanes > 1 else (True,) * len(inputs)
     seen = clock()
-    key = digest(jaxpr, lowering(), target.key, f"{lanes} {real} {fleet}")
+    key = digest(jaxpr, lowering(), target.key, f"{lanes} {real} {program.fleet}")
     found = cache.get(key)
     symbol = _GROUP if lanes == 1 else _RUN
     if found is None:
-        text, about = assembly(jaxpr, fleet, lanes, real)
+        text, about = written(jaxpr, program, lanes, real, target)
         lowered = clock()
         code = machine.assemble(text, target)
         cache.put(key, about, code)
@@ -118,6 +118,33 @@ def compile_program(
         inputs, outputs, fleet, lanes, about["work"], about["cost"],
         tuple(about["streamed"]), call, report, keep,
     )  # fmt: skip
+
+
+def written(jaxpr: Any, program: Program, lanes: int, real: str, target: machine.Target) -> tuple[str, dict[str, Any]]:
+    """The module in the form that suits it: scalars of `lanes` twins, or for one twin loops over whole arrays.
+
+    A program that may run for a fleet is lowered as scalars wherever it can be, so that one twin has the bits that it
+    has in a fleet. One that cannot takes the form that is faster, which is also compiled sooner.
+    """
+
+    def scalars() -> tuple[str, dict[str, Any]]:
+        fleet = program.fleet if lanes > 1 else (True,) * len(program.fleet)
+        return assembly(jaxpr, fleet, lanes, real)
+
+    def loops() -> tuple[str, dict[str, Any]]:
+        return arrays.assembly(jaxpr, _GROUP, target.width, real)
+
+    if lanes > 1:
+        return scalars()
+    forms = (loops, scalars) if not any(program.fleet) and arrays.wide(jaxpr) else (scalars, loops)
+    try:
+        return forms[0]()
+    except UnsupportedError as error:
+        try:
+            return forms[1]()
+        except UnsupportedError as other:
+            reasons = dict.fromkeys((str(error), str(other)))
+            raise UnsupportedError("; in another form: ".join(reasons)) from None
 
 
 def assembly(jaxpr: Any, fleet: tuple[bool, ...], lanes: int, real: str) -> tuple[str, dict[str, Any]]:

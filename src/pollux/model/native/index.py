@@ -142,8 +142,8 @@ def gather(s, eqn, x, index):
     if any(isinstance(e, Value) for e in index.flat):
         return _choose(s, eqn, x, index)
     at = _positions(eqn, np.arange(x.size).reshape(x.shape), known(index).astype(np.int32))
-    flat, missing = x.ravel(), _missing(eqn)
-    return each(lambda k: missing if k < 0 else flat[k], at)
+    flat, blank = x.ravel(), missing(eqn)
+    return each(lambda k: blank if k < 0 else flat[k], at)
 
 
 def _choose(s, eqn, x, index):
@@ -175,10 +175,10 @@ def _filled(s, eqn, index, n: int, pick: Any) -> Any:
     low, high = s.op("ge", index, d(0), dtype=bool), s.op("lt", index, d(n), dtype=bool)
     inside = s.op("and", low, high, dtype=bool)
 
-    return s.select(inside, pick, _missing(eqn))
+    return s.select(inside, pick, missing(eqn))
 
 
-def _missing(eqn) -> Any:
+def missing(eqn) -> Any:
     """What JAX puts where an index is out of range."""
     dtype, given = np.dtype(eqn.outvars[0].aval.dtype), eqn.params["fill_value"]
     if given is not None:

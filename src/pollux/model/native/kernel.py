@@ -15,6 +15,9 @@ from pollux.model.native.compiled import Compiled, stored
 CHUNK_WORK = 200_000
 """Operations times twins below which a fleet is not worth a second thread (about 30 us)."""
 
+FRAME = 1 << 16
+"""Bytes of the largest frame: what fits into a core's caches."""
+
 
 class Frame:
     """Room for one call for one twin: inputs, outputs, workspace, and where they are."""
@@ -84,6 +87,33 @@ class One:
             room[...] = a
         self._frames.append(frame)
         return out
+
+
+class Large:
+    """The kernel of one twin whose arrays are too large to be copied into a frame: it works on them as they are."""
+
+    def __init__(self, compiled: Compiled, real: str):
+        self.compiled = compiled
+        self.kinds = tuple(stored(d, real) for _, d in compiled.inputs)
+        self.results = tuple((s, stored(d, real)) for s, d in compiled.outputs)
+
+    def __call__(self, *args: Any, out: tuple[np.ndarray, ...] | None = None) -> tuple[np.ndarray, ...]:
+        """Outputs for one twin; `out`: arrays to write them to instead of new ones, none of them an argument."""
+        arrays = tuple(np.asarray(a, kind, order="C") for a, kind in zip(args, self.kinds, strict=True))
+        if out is None:
+            out = tuple(np.empty(shape, kind) for shape, kind in self.results)
+        else:
+            check_rooms(self.compiled.report.name, out, self.results)
+            arrays = tuple(a.copy() if any(np.may_share_memory(a, room) for room in out) else a for a in arrays)
+        table, work = pointers((*arrays, *out)), np.empty(self.compiled.work + 64, np.uint8)
+        self.compiled.call(table.ctypes.data, 1, 0, aligned(work))
+        return out
+
+
+def large(compiled: Compiled) -> bool:
+    """Whether a frame for its arrays would be more than is worth keeping between calls."""
+    sizes = (np.prod(s, dtype=int) * np.dtype(d).itemsize for s, d in (*compiled.inputs, *compiled.outputs))
+    return sum(sizes) > FRAME
 
 
 class Fleet:

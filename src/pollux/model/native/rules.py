@@ -55,7 +55,7 @@ def run(b: Builder, closed: Any, args: Arrays) -> Arrays:
     for eqn in jaxpr.eqns:
         for v in eqn.outvars:
             machine_type(v.aval.dtype, f"primitive `{eqn.primitive.name}` with ")
-        out = RULES.get(eqn.primitive.name, _elementwise)(b, eqn, *map(read, eqn.invars))
+        out = RULES.get(eqn.primitive.name, elementwise)(b, eqn, *map(read, eqn.invars))
         env.update(zip(eqn.outvars, out if isinstance(out, list) else [out], strict=True))
     return [read(v) for v in jaxpr.outvars]
 
@@ -101,7 +101,8 @@ MACHINE = frozenset(
 """What every printer knows, besides the elementary functions."""
 
 
-def _elementwise(b: Builder, eqn: Any, *args: np.ndarray) -> np.ndarray:
+def elementwise(b: Builder, eqn: Any, *args: np.ndarray) -> np.ndarray:
+    """A primitive that has no rule of its own: one operation for each element."""
     name = eqn.primitive.name
     if name not in MACHINE and name not in functions.NAMES:
         raise UnsupportedError(f"primitive `{name}`")
