@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pollux.intervene.cusum import cap, cusum, cusum_threshold, run_length, scatter, scatter_length, scatter_threshold
+from pollux.intervene.cusum import (
+    MOST, cap, cusum, cusum_threshold, run_length, scatter, scatter_length, scatter_threshold,
+)  # fmt: skip
 from pollux.intervene.detect_level import _factors, chance, compared, solve
 from pollux.intervene.detect_misread import Leg, Misreading, judge_readings
 
@@ -85,6 +87,13 @@ def test_charts_speak_as_rarely_as_stated():
         loud, long = (np.where(long >= 5, 0.0, a) for a in (loud, long))
     assert alarms[0] / (N * T / 3000) == pytest.approx(1.0, abs=0.15)
     assert alarms[1] / (N * T / 3000) == pytest.approx(1.0, abs=0.25), "its running mean correlates it a little"
+
+
+def test_a_rate_that_no_chart_can_tell_is_the_rarest_that_one_can():
+    """A year at 1 kHz and more, and an update that takes no time at all."""
+    for threshold in (lambda n: cusum_threshold(n, 1.0, 3), lambda n: cusum_threshold(n, 0.5), scatter_threshold):
+        rarest = threshold(1e11)
+        assert threshold(1e9) < rarest == threshold(1e12) == threshold(math.inf) < MOST
 
 
 def test_an_offset_is_told_from_a_unit_by_its_scatter():

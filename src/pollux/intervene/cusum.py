@@ -43,6 +43,9 @@ CELLS = 60
 LEAST, MOST = 1.0, 200.0
 """Bounds of a threshold."""
 
+RAREST = 1e11
+"""Samples between false alarms that a chart can be set to, three years at 1 kHz; beyond, I - Q is singular in float64."""
+
 
 def cap(h: float) -> float:
     """Bound of a chart with threshold h, so that it comes back soon."""
@@ -101,6 +104,7 @@ def _scatter_step(x: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=4096)
 def _inverse(kind: Literal["mean", "scatter"], shift: float, lasting: int, samples: float) -> float:
     """Threshold at which a one-sided chart speaks once in `samples` samples; the least where it is rarer even so."""
+    samples = min(samples, RAREST)
     step = _scatter_step if kind == "scatter" else (lambda x: ndtr(x + shift / 2))
 
     def rarity(h: float) -> float:
