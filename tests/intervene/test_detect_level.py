@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pollux.intervene.cusum import (
-    MOST, cap, cusum, cusum_threshold, run_length, scatter, scatter_length, scatter_threshold,
+    MOST,
+    cap,
+    cusum,
+    cusum_threshold,
+    run_length,
+    scatter,
+    scatter_length,
+    scatter_threshold,
 )  # fmt: skip
 from pollux.intervene.detect_level import _factors, chance, compared, solve
 from pollux.intervene.detect_misread import Leg, Misreading, judge_readings

@@ -34,7 +34,7 @@ def compare(monkeypatch, fn, *args: Any, tol: float = 1e-12) -> None:
 
     got = Native(fallback=None, cache=NoCache()).one(program())(*args)
     for a, b in zip(got, Xla().one(program())(*args), strict=True):
-        assert a.dtype == b.dtype and a.shape == b.shape
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
         np.testing.assert_allclose(a, b, rtol=tol, atol=tol)
 
 
@@ -84,7 +84,8 @@ CASES = {
         lambda a, i: (
             a[i], a[:, i],
             lax.dynamic_slice(a, (i[0], i[1]), (3, 4)), lax.dynamic_update_slice(a, a[:2, :2], (i[1], i[2])),
-            a.at[i].set(1.0), a.at[i, 2].add(a[i, 3]), a.at[i].add(0.5, mode="drop"), jnp.take(a, i, axis=0, mode="fill"),
+            a.at[i].set(1.0), a.at[i, 2].add(a[i, 3]), a.at[i].add(0.5, mode="drop"),
+            jnp.take(a, i, axis=0, mode="fill"),
         ),
         A,
         np.array([3, -1, 40]),
@@ -142,7 +143,7 @@ def test_arrays_that_are_large_are_not_kept_and_arguments_are_not_written(monkey
 def test_a_program_on_large_arrays_is_lowered_as_loops():
     """A filter that can run for a fleet stays scalars: one twin has the bits that it has there."""
     big, small = jax.make_jaxpr(lambda a: a @ a.T)(A), jax.make_jaxpr(lambda a: a @ a.T)(A[:2, :2])
-    assert wide(big) and not wide(small)
+    assert (wide(big), wide(small)) == (True, False)
     assert size(flatten(big)) == 2
     kernel = Native(fallback=None, cache=NoCache())
     lone = kernel.one(Program("lone", object(), lambda a: (a @ a.T,), (False,)))

@@ -44,7 +44,7 @@ LEAST, MOST = 1.0, 200.0
 """Bounds of a threshold."""
 
 RAREST = 1e11
-"""Samples between false alarms that a chart can be set to, three years at 1 kHz; beyond, I - Q is singular in float64."""
+"""Most samples between false alarms, three years at 1 kHz: beyond, I - Q is singular in float64."""
 
 
 def cap(h: float) -> float:
