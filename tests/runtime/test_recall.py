@@ -20,6 +20,7 @@ from pollux.runtime.events import Intent
 from pollux.runtime.fingerprint import digest_of
 from pollux.runtime.lane import SYSTEM
 from pollux.runtime.moments import Moment, moment
+from pollux.runtime.reached import reached
 from pollux.runtime.recall import recall, subject
 from pollux.runtime.records import codec
 from pollux.runtime.store.reading import reading
@@ -316,3 +317,37 @@ def test_thinning_leaves_no_gap_wider_than_its_span(gaps):
 def test_snapshots_of_another_model_do_not_stand_in_for_the_present_one():
     marks = [Mark(i, i, 10.0 * i, "old" if i < 5 else "new") for i in range(20)]
     assert {0, 5, 18, 19} <= kept(marks)
+
+
+def test_on_the_plants_own_clock_what_was_known_is_told_by_the_rows(story):
+    """Oracle: the newest of the states seen live before the first row of a later time was sent."""
+    project, state, seen, _, _ = story
+    sent = [t for t, _ in disordered(140, 7)]
+    whose = subject(read_wiring(project), "")
+    assert whose.base.settings.time == "event"
+    with reading(state / "journal.db") as store:
+        for t in (20.0, 47.5, 59.0, 61.0, 100.0, 131.25):
+            wall = reached(whose, store, t, 2 * START)
+            first = next(k for k, each in enumerate(sent) if each > t)
+            assert wall < START + first + 1 + (500 - 60 if first >= 60 else 0) <= wall + 1e-6
+            known = [held for when, held, _ in seen if when < wall]
+            assert bits(recall(whose, store, Moment(wall)).live) == known[-1]
+        assert reached(whose, store, max(sent), 2 * START) == 2 * START, "it shows that still"
+        with pytest.raises(InputError, match=r"first reading in the journal is of 1970-01-01 00:00:0\d UTC"):
+            reached(whose, store, 0.5, 2 * START)
+        with pytest.raises(InputError, match="has not come to 1970-01-01 00:05:00 UTC: it shows"):
+            reached(whose, store, 300.0, 2 * START)
+
+
+def test_a_plant_on_wall_time_has_one_clock(story, tmp_path):
+    project, state, _, _, _ = story
+    other = write(tmp_path / "bench")
+    toml = other / "pollux.toml"
+    toml.write_text((project / "pollux.toml").read_text().replace("period = 1.0", 'period = 1.0\ntime = "wall"'))
+    with reading(state / "journal.db") as store:
+        assert reached(subject(read_wiring(other), ""), store, 12.5, START) == 12.5
+
+
+def test_two_questions_at_once_are_refused():
+    with pytest.raises(InputError, match="ask one of them"):
+        moment("12.5", event_time=True, plant_clock=True)

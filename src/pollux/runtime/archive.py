@@ -17,6 +17,7 @@ from pollux.runtime.estimate import estimate_of
 from pollux.runtime.fold import Fold
 from pollux.runtime.identity import raised
 from pollux.runtime.moments import Moment
+from pollux.runtime.reached import reached
 from pollux.runtime.recall import Recalled, Subject, answer, recall
 from pollux.runtime.store.writer import StoreWriter
 
@@ -43,7 +44,8 @@ class Archive:
     async def recall(self, twin: str, moment: Moment) -> dict[str, Any]:
         """What a twin knew at a moment. Raises `InputError`, `StoreError`."""
         subject, writer = self._subject(twin)
-        if moment.t > self._clock.now() and not moment.event_time:
+        own = moment.plant_clock and subject.base.settings.time == "event"
+        if moment.t > self._clock.now() and not (moment.event_time or own):
             raise InputError("A moment to recall lies in the past; `observe` shows the present, `forecast` the future")
         async with self._turn:
             return answer(await asyncio.to_thread(self._recall, subject, writer, moment))
@@ -97,4 +99,6 @@ class Archive:
                 )
 
         with writer.store.reading() as reading:
+            if moment.plant_clock:
+                moment = Moment(reached(subject, reading, moment.t, self._clock.now(), alive))
             return recall(subject, reading, moment, alive)

@@ -13,10 +13,12 @@ BY_EVENT = "What the twin believed about this time, from all that it took in for
 
 @dataclass(frozen=True)
 class Moment:
-    """Seconds since 1970 UTC, on the wall clock or in event time."""
+    """Seconds since 1970 UTC, on the wall clock, on the plant's own clock, or in event time."""
 
     t: float
     event_time: bool = False
+    plant_clock: bool = False
+    """Whether `t` is what the plant's own clock showed (`reached` gives the wall time of that)."""
 
     @property
     def meaning(self) -> str:
@@ -28,11 +30,16 @@ class Moment:
         return self.event_time or float(event.data.get("received", -inf)) <= self.t
 
 
-def moment(text: str, event_time: bool = False) -> Moment:
+def moment(text: str, event_time: bool = False, plant_clock: bool = False) -> Moment:
     """`2026-11-24T14:03` (UTC unless it says otherwise, as in `14:03+01:00`) or seconds since 1970 UTC.
 
     Raises `InputError`.
     """
+    if event_time and plant_clock:
+        raise InputError(
+            "What was believed about a time (`event_time`) and what was known at it (`plant_clock`) are two questions; "
+            "ask one of them"
+        )
     try:
         t = float(text)
     except ValueError:
@@ -46,7 +53,7 @@ def moment(text: str, event_time: bool = False) -> Moment:
             f"A time is written as 2026-11-24T14:03 (UTC; another zone as 14:03+01:00) or in seconds since 1970, "
             f"received {text[:100]!r}"
         )
-    return Moment(t, event_time)
+    return Moment(t, event_time, plant_clock)
 
 
 def instant(t: float) -> str:

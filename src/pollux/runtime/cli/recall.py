@@ -19,6 +19,10 @@ def recall(
     event_time: Annotated[
         bool, typer.Option("--event-time", help="What was believed about this time, instead of at this time")
     ] = False,
+    plant_clock: Annotated[
+        bool,
+        typer.Option("--plant-clock", help="The time is what the plant's own clock showed (a simulation, a replay)"),
+    ] = False,
     project: Annotated[
         Path | None, typer.Option(help="Compute it here, from the project's files and its state folder, not the server")
     ] = None,
@@ -31,9 +35,10 @@ def recall(
     from pollux.runtime.cli.connection import connect
     from pollux.runtime.moments import moment
 
-    when = moment(at, event_time)
+    when = moment(at, event_time, plant_clock)
     if project is None:
-        params = {"at": at, "event_time": "true" if event_time else None}
+        asked = {"event_time": event_time, "plant_clock": plant_clock}
+        params = {"at": at} | {name: "true" for name, yes in asked.items() if yes}
         found = connect(url, token, state).run(CAPABILITIES["recall"], twin, params)
     else:
         found = offline(project, state, twin, when)
@@ -42,7 +47,10 @@ def recall(
 
 def offline(project: Path, state: Path | None, twin: str, when: Any) -> dict[str, Any]:
     """The same without a server. Beside a running project this is safe: the store is only read."""
+    from pollux.runtime.clock import SystemClock
     from pollux.runtime.launch import default_state, use_compilation_cache
+    from pollux.runtime.moments import Moment
+    from pollux.runtime.reached import reached
     from pollux.runtime.recall import answer, recall, subject
     from pollux.runtime.store.reading import reading
     from pollux.runtime.wiring import read_wiring
@@ -50,4 +58,7 @@ def offline(project: Path, state: Path | None, twin: str, when: Any) -> dict[str
     use_compilation_cache()
     wiring = read_wiring(project)
     with reading((state or default_state(wiring)) / "journal.db") as store:
-        return answer(recall(subject(wiring, twin), store, when))
+        whose = subject(wiring, twin)
+        if when.plant_clock:
+            when = Moment(reached(whose, store, when.t, SystemClock().now()))
+        return answer(recall(whose, store, when))

@@ -67,6 +67,9 @@ class RecallParams(Params):
 
     at: str = Field(min_length=1, max_length=100, description="2026-11-24T14:03 (UTC unless it says), or seconds")
     event_time: bool = Field(False, description="What was believed about this time, not at this time")
+    plant_clock: bool = Field(
+        False, description="`at` is what the plant's own clock showed; where it keeps wall time, the same"
+    )
 
 
 class AlarmParams(Params):
@@ -165,7 +168,8 @@ async def explain_(call: Call[IdParams]) -> dict[str, Any]:
 
 async def recall(call: Call[RecallParams]) -> dict[str, Any]:
     """What the twin knew at a moment."""
-    return await call.host.archive.recall(call.twin, moment(call.params.at, call.params.event_time))
+    p = call.params
+    return await call.host.archive.recall(call.twin, moment(p.at, p.event_time, p.plant_clock))
 
 
 async def alarms(call: Call[AlarmParams]) -> dict[str, Any]:
