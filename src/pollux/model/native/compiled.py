@@ -33,6 +33,8 @@ class Report:
 
     name: str
     operations: int
+    form: str
+    """`scalars`: operations of one twin's numbers; `arrays`: loops over whole arrays."""
     lanes: int
     code_bytes: int
     workspace_bytes: int
@@ -49,8 +51,8 @@ class Report:
             "from the cache" if self.cached else f"lowered in {self.lower_s:.3f} s, compiled in {self.compile_s:.3f} s"
         )
         return (
-            f"{self.name}: {self.operations} operations, {self.lanes} lanes, {self.code_bytes} bytes of code, {made}, "
-            f"linked in {self.link_s:.3f} s"
+            f"{self.name}: {self.operations} operations on {self.form}, {self.lanes} lanes, "
+            f"{self.code_bytes} bytes of code, {made}, linked in {self.link_s:.3f} s"
         )
 
 
@@ -111,7 +113,7 @@ def compile_program(
     call = ctypes.CFUNCTYPE(None, *kinds)(address)
     end = clock()
     report = Report(
-        program.name, about["operations"], lanes, len(code), about["work"],
+        program.name, about["operations"], about["form"], lanes, len(code), about["work"],
         seen - begin, lowered - seen, made - lowered, end - made, found is not None,
     )  # fmt: skip
     return Compiled(
@@ -161,7 +163,13 @@ def assembly(jaxpr: Any, fleet: tuple[bool, ...], lanes: int, real: str) -> tupl
     width = 512 if lanes > 1 else 128
     text += f'attributes #0 = {{ nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}" }}\n'
     streamed = sorted({m.output[0] for m in tape.buffers if m.output is not None})
-    return text, {"operations": tape.size, "work": work, "streamed": streamed, "cost": _cost(tape.root)}
+    return text, {
+        "operations": tape.size,
+        "form": "scalars",
+        "work": work,
+        "streamed": streamed,
+        "cost": _cost(tape.root),
+    }
 
 
 def _cost(block: Block) -> int:

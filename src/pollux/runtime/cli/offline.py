@@ -71,8 +71,9 @@ def kernels(twin: "Twin") -> list[dict[str, Any]]:
         else:
             out.extend(
                 {
-                    "kernel": name, "runs": "native", "operations": r.operations, "code_bytes": r.code_bytes,
-                    "lanes": r.lanes, "ready_after_s": round(r.trace_s + r.lower_s + r.compile_s + r.link_s, 4),
+                    "kernel": name, "runs": "native", "operations": r.operations, "form": r.form,
+                    "code_bytes": r.code_bytes, "lanes": r.lanes,
+                    "ready_after_s": round(r.trace_s + r.lower_s + r.compile_s + r.link_s, 4),
                     "from_cache": r.cached,
                 }
                 for r in kernel.reports
@@ -86,7 +87,8 @@ def kernel_lines(found: list[dict[str, Any]]) -> str:
     for k in found:
         if k["runs"] == "native":
             ready = f"ready after {1000 * k['ready_after_s']:.0f} ms{' from the cache' if k['from_cache'] else ''}"
-            lines.append(f"  {k['kernel']:<10} native: {k['operations']} operations, {k['code_bytes']} bytes, {ready}")
+            what = f"{k['operations']} operations on {k['form']}, {k['code_bytes']} bytes"
+            lines.append(f"  {k['kernel']:<10} native: {what}, {ready}")
         else:
             lines.append(f"  {k['kernel']:<10} XLA: {k['because']}")
     return "\n".join(lines)

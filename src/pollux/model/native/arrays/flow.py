@@ -26,15 +26,15 @@ def scan(pen: Pen, node: Node, ins: Sequence[View], homes: Homes, run: Run) -> l
         return [*carry, *rows]
     with pen.loop(length) as i, pen.pool.scope():
         at = pen.put(f"sub i64 {length - 1}, {i}") if p["reverse"] else i
-        inside = {
-            v: _row(pen, room, at)
-            for v, room in zip(block.outs[count:], rows, strict=True)
-            if isinstance(v, Var) and v not in block.ins
-        }
+        places = [_row(pen, room, at) for room in rows]
+        inside: dict[Var, View] = {}
+        for v, place in zip(block.outs[count:], places, strict=True):
+            if isinstance(v, Var) and v not in block.ins:
+                inside.setdefault(v, place)
         got = run(block, [*ins[:consts], *carry, *(_row(pen, x, at) for x in ins[consts + count :])], inside)
-        for v, new, room in zip(block.outs[count:], got[count:], rows, strict=True):
-            if not (isinstance(v, Var) and inside.get(v) is new):
-                copy(pen, new, _row(pen, room, at))
+        for new, place in zip(got[count:], places, strict=True):
+            if new is not place:
+                copy(pen, new, place)
         _hand_over(pen, [g for g, same in zip(got, stay, strict=False) if not same], _moving(carry, stay))
     return [*carry, *rows]
 
@@ -81,8 +81,8 @@ def branch(pen: Pen, node: Node, ins: Sequence[View], homes: Homes, run: Run) ->
 
 def _hand_over(pen: Pen, new: Sequence[View], carry: Sequence[View]) -> None:
     """Results of a turn into the carry; what is a view of another part of it is copied before that is overwritten."""
-    mine = {c.pointer for c in carry}
-    made = [packed(pen, x) if x.pointer in mine else x for x in new]
+    mine = {c.memory for c in carry}
+    made = [packed(pen, x) if x.memory in mine else x for x in new]
     for x, room in zip(made, carry, strict=True):
         copy(pen, x, room)
 
@@ -95,7 +95,7 @@ def _row(pen: Pen, x: View, at: Index) -> View:
     """x[at]"""
     step = pen.times(at, x.strides[0])
     pointer = pen.put(f"getelementptr {pen.stored(x.dtype)}, ptr {x.pointer}, i64 {step}")
-    return replace(x, pointer=pointer, shape=x.shape[1:], strides=x.strides[1:], room=None)
+    return replace(x, pointer=pointer, shape=x.shape[1:], strides=x.strides[1:], room=None, whole=x.memory)
 
 
 def _pointer(pen: Pen, x: View) -> str:

@@ -47,6 +47,8 @@ def scatter(pen: Pen, eqn: Any, x: View, index: View, update: View, name: str | 
     if numbers.operand_batching_dims:
         raise UnsupportedError("`scatter` of a batch")
     out = packed(pen, x)
+    if not update.size:
+        return out
     windows = numbers.update_window_dims
     batch = [d for d in range(len(update.shape)) if d not in windows]
     kept = [a for a in range(len(x.shape)) if a not in numbers.inserted_window_dims]

@@ -73,6 +73,9 @@ def vectors(layout: Lay) -> bool:
 def nest(pen: Pen, layout: Lay, write: Callable[[Here], None], outer: Callable[[tuple[Index, ...]], None]) -> None:
     """Loops over a layout. `outer` is called for each place of the slower axes, `write` for each piece of lanes."""
 
+    if 0 in layout.counts:
+        return
+
     def down(axis: int, at: tuple[Index, ...]) -> None:
         if axis < len(layout.counts) - 1:
             with pen.loop(layout.counts[axis]) as i:

@@ -36,15 +36,17 @@ def assembly(jaxpr: Any, symbol: str, width: int, real: str) -> tuple[str, dict[
         if isinstance(v, Var) and v in stacked:
             homes.setdefault(v, room)
     found = block(pen, body, ins, homes)
-    arguments = {v.pointer for v in ins}
-    found = [packed(pen, x) if x.pointer in arguments and x.size else x for x in found]
+    arguments = {v.memory for v in ins}
+    found = [packed(pen, x) if x.memory in arguments and x.size else x for x in found]
     for new, room in zip(found, outs, strict=True):
         if new is not room and new.size:
             copy(pen, new, room)
     text = pen.module(symbol)
     text += f'attributes #0 = {{ nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}" }}\n'
     streamed = [k for k, room in enumerate(outs) if room in homes.values()]
-    return text, {"operations": count, "work": pen.pool.size, "streamed": streamed, "cost": count}
+    return text, {
+        "operations": count, "form": "arrays", "work": pen.pool.size, "streamed": streamed, "cost": count,
+    }  # fmt: skip
 
 
 def block(pen: Pen, body: Body, ins: Sequence[View], homes: Mapping[Var, View]) -> list[View]:

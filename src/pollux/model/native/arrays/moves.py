@@ -57,7 +57,7 @@ def block(pen: Pen, x: View, starts: Sequence[View | np.ndarray], sizes: Sequenc
     for start, size, n, stride in zip(starts, sizes, x.shape, x.strides, strict=True):
         offset.append(pen.times(clamped(pen, start, n - size), stride))
     pointer = pen.put(f"getelementptr {pen.stored(x.dtype)}, ptr {x.pointer}, i64 {pen.add(*offset)}")
-    return replace(x, pointer=pointer, shape=tuple(sizes))
+    return replace(x, pointer=pointer, shape=tuple(sizes), whole=x.memory)
 
 
 def replaced(pen: Pen, x: View, update: View, starts: Sequence[View | np.ndarray]) -> View:

@@ -19,6 +19,13 @@ class View:
     offset: int = 0
     room: Room | None = None
     """Where it lies in the workspace, if it does."""
+    whole: str | None = None
+    """The pointer of what it is a piece of, where that piece begins at a place known only at run time."""
+
+    @property
+    def memory(self) -> str:
+        """What two arrays have in common that may overlap."""
+        return self.pointer if self.whole is None else self.whole
 
     @property
     def size(self) -> int:
