@@ -5,7 +5,7 @@ belongs into a process of its own (`pollux recall --project`).
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ from pollux.autonomy.policy import Principal
 from pollux.core.errors import InputError
 from pollux.core.time import Clock
 from pollux.runtime.estimate import estimate_of
+from pollux.runtime.fleets.kept import members_ever, write_down
+from pollux.runtime.fleets.lane import FleetLane
+from pollux.runtime.fleets.recall import recall_member
 from pollux.runtime.fold import Fold
 from pollux.runtime.identity import raised
 from pollux.runtime.moments import Moment
@@ -24,6 +27,8 @@ from pollux.runtime.store.writer import StoreWriter
 LIMIT = 60.0
 """Seconds that one question may take of the running project."""
 
+NOT_YET = "A moment to recall lies in the past; `observe` shows the present, `forecast` the future"
+
 
 class Archive:
     """What a server asks about the past."""
@@ -32,6 +37,7 @@ class Archive:
         self._clock = clock
         self._subjects: dict[str, tuple[Subject, StoreWriter]] = {}
         self._folds: dict[str, Fold] = {}
+        self._fleets: dict[str, tuple[FleetLane, StoreWriter]] = {}
         self._turn = asyncio.Lock()
 
     async def open(self, subject: Subject, writer: StoreWriter, fold: Fold) -> None:
@@ -41,29 +47,53 @@ class Archive:
         self._subjects[subject.wiring.name] = subject, writer
         self._folds[subject.wiring.name] = fold
 
+    async def open_fleet(self, fleet: FleetLane, writer: StoreWriter) -> None:
+        """A fleet was raised: the same, for all of its members."""
+        await write_down(fleet, writer, self._clock.now())
+        self._fleets[fleet.name] = fleet, writer
+
     async def recall(self, twin: str, moment: Moment) -> dict[str, Any]:
-        """What a twin knew at a moment. Raises `InputError`, `StoreError`."""
+        """What a twin, or a member of a fleet, knew at a moment. Raises `InputError`, `StoreError`."""
+        fleet = await self._fleet_of(twin)
+        if fleet is not None:
+            return await self._recall_member(twin, *fleet, moment)
         subject, writer = self._subject(twin)
         own = moment.plant_clock and subject.base.settings.time == "event"
         if moment.t > self._clock.now() and not (moment.event_time or own):
-            raise InputError("A moment to recall lies in the past; `observe` shows the present, `forecast` the future")
+            raise InputError(NOT_YET)
         async with self._turn:
             return answer(await asyncio.to_thread(self._recall, subject, writer, moment))
+
+    async def _recall_member(self, name: str, fleet: FleetLane, writer: StoreWriter, moment: Moment) -> dict[str, Any]:
+        if moment.t > self._clock.now() and not moment.event_time:
+            raise InputError(NOT_YET)
+
+        def work() -> Recalled:
+            with writer.store.reading() as reading:
+                return recall_member(fleet.base, name, reading, moment, self._alive())
+
+        async with self._turn:
+            return answer(await asyncio.to_thread(work))
 
     async def readings(
         self, twin: str, signals: Sequence[str], start: float, end: float, points: int
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """(t, value) of measured signals (none named: all) over any span, from the journal: at most `points` of each,
         the smallest and the largest of equal spans of time. Raises `InputError`, `StoreError`."""
-        subject, writer = self._subject(twin)
-        ports = {port.field: port for port in subject.binding.ports}
+        fleet = await self._fleet_of(twin)
+        if fleet is not None:
+            binding, writer = fleet[0].base.binding, fleet[1]
+        else:
+            subject, writer = self._subject(twin)
+            binding = subject.binding
+        ports = {port.field: port for port in binding.ports}
         for name in signals:
             if name not in ports:
                 raise InputError(f"Twin {twin!r} measures no signal {name[:100]!r}; it measures {sorted(ports)}")
 
         def read() -> dict[str, tuple[np.ndarray, np.ndarray]]:
             return {
-                name: writer.store.chart(subject.binding.twin, ports[name].tag, start, end, points)
+                name: writer.store.chart(twin, ports[name].tag, start, end, points)
                 for name in dict.fromkeys(signals or ports)
             }
 
@@ -83,12 +113,31 @@ class Archive:
             return await self._folds[twin].rerun(who, since, reason)
 
     def _subject(self, twin: str) -> tuple[Subject, StoreWriter]:
-        if twin not in self._subjects:
-            known = sorted(self._subjects) or "none yet"
-            raise InputError(f"The past of twin {twin[:100]!r} is not kept; it is kept of {known}")
-        return self._subjects[twin]
+        if twin in self._subjects:
+            return self._subjects[twin]
+        if twin in self._fleets:
+            raise InputError(f"{twin!r} is a fleet; ask for one of its members by name, which `pollux twins` lists")
+        if any(twin in fleet.fold.slots for fleet, _ in self._fleets.values()):
+            raise InputError(
+                f"{twin!r} is a member of a fleet, where late values are not fused again; wire it as a `[[twin]]`"
+            )
+        known = sorted(self._subjects) or ("those of the fleets" if self._fleets else "none yet")
+        raise InputError(f"The past of twin {twin[:100]!r} is not kept; it is kept of {known}")
 
-    def _recall(self, subject: Subject, writer: StoreWriter, moment: Moment) -> Recalled:
+    async def _fleet_of(self, name: str) -> tuple[FleetLane, StoreWriter] | None:
+        """The fleet in which `name` is a member, or was one; None for a twin, and for who was never one."""
+        if name in self._subjects:
+            return None
+        now = next((f for f in self._fleets.values() if name in f[0].fold.slots), None)
+        if now is not None:
+            return now
+        for fleet, writer in self._fleets.values():
+            if name in await asyncio.to_thread(members_ever, writer.store, fleet.name):
+                return fleet, writer
+        return None
+
+    def _alive(self) -> Callable[[], None]:
+        """Raises where one question has taken too long."""
         end = self._clock.monotonic() + LIMIT
 
         def alive() -> None:
@@ -98,6 +147,10 @@ class Archive:
                     "process of its own: `pollux recall TWIN --at TIME --project FOLDER`"
                 )
 
+        return alive
+
+    def _recall(self, subject: Subject, writer: StoreWriter, moment: Moment) -> Recalled:
+        alive = self._alive()
         with writer.store.reading() as reading:
             if moment.plant_clock:
                 moment = Moment(reached(subject, reading, moment.t, self._clock.now(), alive))

@@ -302,6 +302,7 @@ class Engine:
         fleet = FleetLane(base, self._writer, self.clock)
         ticks = await asyncio.to_thread(fleet.replay, self._writer.store)
         log.info("fleet raised", extra={"data": {"fleet": fleet.name, "replayed": ticks, "rows": fleet.seq}})
+        await self.archive.open_fleet(fleet, self._writer)
         self.fleets[fleet.name] = fleet
 
     def _seen(self, connector: str) -> float | None:

@@ -18,6 +18,7 @@ from pollux.core.errors import InputError
 from pollux.runtime.binding import Binding
 from pollux.runtime.build import Foundation
 from pollux.runtime.events import Event
+from pollux.runtime.face import TwinFace
 from pollux.runtime.store import base
 from pollux.runtime.wiring import TwinWiring
 
@@ -58,16 +59,23 @@ def software() -> str:
 
 
 def raised(base: Foundation, binding: Binding, wiring: TwinWiring, seq: int, began: int, now: float) -> Event:
-    """The event of a start; derived, because nothing follows from it."""
+    """The event of the start of a twin; derived, because nothing follows from it."""
+    return started(wiring.name, identity(base, wiring), base.model_hash, base.face, binding, seq, began, now)
+
+
+def started(
+    name: str, identity: str, model: str, face: TwinFace, binding: Binding, seq: int, began: int, now: float
+) -> Event:
+    """The event of a start: of a twin, or of a fleet, whose members have these estimates and tags."""
     data = {
-        "identity": identity(base, wiring),
-        "model": base.model_hash,
+        "identity": identity,
+        "model": model,
         "software": software(),
         "began": began,
-        "estimates": [[s.name, s.unit] for s in base.face.estimated],
+        "estimates": [[s.name, s.unit] for s in face.estimated],
         "tags": {p.tag: [p.field, p.field_unit, p.kind] for p in binding.ports},
     }
-    return Event(wiring.name, now, f"{wiring.name}/raised/{seq}", KIND, "pollux", data, derived=True)
+    return Event(name, now, f"{name}/raised/{seq}", KIND, "pollux", data, derived=True)
 
 
 def starts(rows: Iterable[base.Event]) -> list[Raised]:

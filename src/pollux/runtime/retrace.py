@@ -30,6 +30,7 @@ from pollux.runtime.events import Event, StepResult
 from pollux.runtime.fingerprint import digest_of
 from pollux.runtime.fold import Fold
 from pollux.runtime.folding import REFOLDED
+from pollux.runtime.hindsight import Past
 from pollux.runtime.identity import KIND, Raised, identity, same, software, starts
 from pollux.runtime.intake import Delivery, TagTable
 from pollux.runtime.intents import HANDLERS
@@ -38,7 +39,7 @@ from pollux.runtime.ledger import place_of, recorded
 from pollux.runtime.live import LiveTwin
 from pollux.runtime.moments import Moment
 from pollux.runtime.ports import Forecaster, Planner
-from pollux.runtime.recall import Closed, Past, Subject
+from pollux.runtime.recall import Closed, Subject
 from pollux.runtime.state import LiveState
 from pollux.runtime.store import base
 from pollux.runtime.store.reading import Reading, reading

@@ -48,6 +48,9 @@ def recall(
 def offline(project: Path, state: Path | None, twin: str, when: Any) -> dict[str, Any]:
     """The same without a server. Beside a running project this is safe: the store is only read."""
     from pollux.runtime.clock import SystemClock
+    from pollux.runtime.fleets.build import fleet_base
+    from pollux.runtime.fleets.kept import fleet_of
+    from pollux.runtime.fleets.recall import recall_member
     from pollux.runtime.launch import default_state, use_compilation_cache
     from pollux.runtime.moments import Moment
     from pollux.runtime.reached import reached
@@ -58,6 +61,10 @@ def offline(project: Path, state: Path | None, twin: str, when: Any) -> dict[str
     use_compilation_cache()
     wiring = read_wiring(project)
     with reading((state or default_state(wiring)) / "journal.db") as store:
+        fleet = fleet_of(wiring, store, twin)
+        if fleet is not None:
+            base = fleet_base(fleet, wiring.folder, SystemClock())
+            return answer(recall_member(base, twin, store, when))
         whose = subject(wiring, twin)
         if when.plant_clock:
             when = Moment(reached(whose, store, when.t, SystemClock().now()))

@@ -21,10 +21,11 @@ from pollux.runtime.fleets.build import FleetBase
 from pollux.runtime.fleets.fold import FleetFold, codec
 from pollux.runtime.fleets.members import Member, table
 from pollux.runtime.fleets.past import past, put_before
+from pollux.runtime.fleets.replay import JOINED, LEFT, replay
 from pollux.runtime.fleets.sheet import FleetSheet
 from pollux.runtime.fleets.tags import FleetTags
 from pollux.runtime.lane import Lane
-from pollux.runtime.store.base import Event, Rows, Snapshot, Store
+from pollux.runtime.store.base import Rows, Snapshot, Store
 from pollux.runtime.store.writer import StoreWriter
 from pollux.runtime.tables import closest
 
@@ -33,9 +34,6 @@ SNAPSHOT_EVERY = 600
 
 BACKLOG = 4
 """Blocks that may wait for the fold; beyond, connectors wait, and acknowledge later."""
-
-JOINED, LEFT = "member_joined", "member_left"
-"""Events that the journal keeps of a fleet."""
 
 
 class FleetLane:
@@ -50,6 +48,8 @@ class FleetLane:
         self.border = FleetBorder(base.binding, self.fold.slots, base.fleet.capacity)
         self.seq = 0
         """Every row of the journal before this one is folded in."""
+        self.began = 0
+        """The row from which the replay went on."""
         self.room = asyncio.Event()
         """Set while few blocks wait."""
         self.room.set()
@@ -122,9 +122,9 @@ class FleetLane:
         space = self.base.fleet.space
         params = table(members, [c.name for c in space.p], space.p0, f"fleet {self.name!r}")
         names = [m.name for m in members]
-        data = {"names": names, "params": params.T.tolist(), "by": by}
         async with self._turn:
             slots = self.fold.room_for(names)
+            data = {"names": names, "params": params.T.tolist(), "by": by, "received": self._clock.now()}
 
             def write(store: Store) -> int:
                 self.tags.add(store, list(zip(slots, names, strict=True)))
@@ -135,9 +135,9 @@ class FleetLane:
 
     async def leave(self, names: Sequence[str], by: str) -> None:
         """Members go; their history stays. Raises `InputError`."""
-        data = {"names": list(names), "by": by}
         async with self._turn:
             slots = self.fold.slots_of(names)
+            data = {"names": list(names), "by": by, "received": self._clock.now()}
             event = await self._writer.do(
                 lambda store: store.add_event(self._event_time(), self.name, LEFT, data, seq=self.seq)
             )
@@ -162,25 +162,10 @@ class FleetLane:
 
         Runs in a worker thread before the fleet is live.
         """
-        kept = store.load_snapshot(self.name, self.base.model_hash)
-        if kept is not None:
-            self.fold.thaw(codec().decode(kept.data))
-            self.seq = kept.seq
-        self.seq = max(self.seq, store.first_seq)  # a new model, where retention has dropped the beginning
+        found = replay(self.fold, self.tags, store, self.base.model_hash)
         self.border = FleetBorder(self.base.binding, self.fold.slots, self.base.fleet.capacity)
-        self.tags.open(store, self.fold.names)
-        waiting = store.events_from(self.name, 0, self.fold.event)
-        ticks = 0
-        for block in store.blocks(self.seq):
-            waiting = self._catch_up(store, waiting, block.first)
-            cells = self.tags.cells(block.rows)
-            if cells is not None:
-                ticks += self.fold.feed(cells)
-                self.seq = block.first + len(block.rows)
-        self._catch_up(store, waiting, store.next_seq)
-        self.seq = store.next_seq
-        self._since = ticks
-        return ticks
+        self.seq, self.began, self._since = store.next_seq, found.began, found.ticks
+        return found.ticks
 
     def member(self, name: str) -> Lane | None:
         """A member, as a twin that can be looked at; None for who is not one. Called on the event loop."""
@@ -201,22 +186,6 @@ class FleetLane:
             put_before(lane.live.ring, await asyncio.to_thread(past, self.fold, name, self._writer.store))
         finally:
             lane.charts.set()
-
-    def _catch_up(self, store: Store, events: list[Event], seq: int) -> list[Event]:
-        """Apply the events at or before a place of the journal; what is left."""
-        for at, event in enumerate(events):
-            if event.seq > seq:
-                return events[at:]
-            names = list(event.data["names"])
-            if event.kind == JOINED:
-                with store.transaction():
-                    self.tags.add(store, list(zip(self.fold.room_for(names), names, strict=True)))
-                params = np.array(event.data["params"], np.float64).reshape(len(names), -1).T
-                self.fold.join(names, params, event.id)
-            elif event.kind == LEFT:
-                self.tags.drop(self.fold.slots_of(names))
-                self.fold.leave(names, event.id)
-        return []
 
     def _event_time(self) -> float:
         return self._clock.now() if np.isnan(self.fold.t) else self.fold.t

@@ -53,19 +53,22 @@ class Opened:
         """The member as a twin; opened where it is not yet."""
         lane = self._lanes.get(name)
         if lane is None:
-            face = replace(self._face, name=name, title=name)
-            live = LiveTwin(face, self._clock, settings=self._settings)
-            slot = fold.slots[name]
-            live.attach(
-                gauge=lambda b: self._margins(b.t, b.mean, b.inputs, fold.params[:, slot])[0],
-                forecaster=MemberForecaster(self._forecaster, lambda: fold.params[:, slot].copy()),
-            )
-            lane = self._lanes[name] = Lane(live, _Nowhere())
+            lane = self._lanes[name] = Lane(self.twin(fold, name), _Nowhere())
             while len(self._lanes) > MOST:
                 self._lanes.popitem(last=False)
-            self._show(fold, name, lane)
         self._lanes.move_to_end(name)
         return lane
+
+    def twin(self, fold: FleetFold, name: str) -> LiveTwin:
+        """The member as a twin, with the belief that the fleet has now; nobody keeps it."""
+        live = LiveTwin(replace(self._face, name=name, title=name), self._clock, settings=self._settings)
+        slot = fold.slots[name]
+        live.attach(
+            gauge=lambda b: self._margins(b.t, b.mean, b.inputs, fold.params[:, slot])[0],
+            forecaster=MemberForecaster(self._forecaster, lambda: fold.params[:, slot].copy()),
+        )
+        _show(fold, name, live)
+        return live
 
     def holds(self, name: str) -> bool:
         """Whether the member is open."""
@@ -74,7 +77,7 @@ class Opened:
     def show(self, fold: FleetFold) -> None:
         """The fleet has moved on: so do its open members."""
         for name, lane in list(self._lanes.items()):
-            self._show(fold, name, lane)
+            _show(fold, name, lane.live)
             lane.publish_soon()
 
     def close(self, names: Iterable[str]) -> None:
@@ -82,19 +85,17 @@ class Opened:
         for name in names:
             self._lanes.pop(name, None)
 
-    def _show(self, fold: FleetFold, name: str, lane: Lane) -> None:
-        found = member_belief(fold, name)
-        if found is None:
-            return
-        belief, seen = found
-        live = lane.live
-        before = live.snapshot()
-        book = before.alarms if before is not None else AlarmBook(clear_after=live.settings.clear_after)
-        book = alarms.follow(book, _findings(live.face, belief), belief.t)
-        state = LiveState(belief, None, book, None, seen)
-        live.shown(
-            state, Readings(name, belief.t, belief.source, "", belief.innovation + belief.predicted, belief.inputs)
-        )
+
+def _show(fold: FleetFold, name: str, live: LiveTwin) -> None:
+    found = member_belief(fold, name)
+    if found is None:
+        return
+    belief, seen = found
+    before = live.snapshot()
+    book = before.alarms if before is not None else AlarmBook(clear_after=live.settings.clear_after)
+    book = alarms.follow(book, _findings(live.face, belief), belief.t)
+    state = LiveState(belief, None, book, None, seen)
+    live.shown(state, Readings(name, belief.t, belief.source, "", belief.innovation + belief.predicted, belief.inputs))
 
 
 def member_belief(fold: FleetFold, name: str) -> tuple[Belief, np.ndarray] | None:

@@ -1,16 +1,26 @@
 """Tag ids of the store <-> cells of a fleet (port, slot), as tables that whole blocks are looked up in."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 import numpy as np
 
 from pollux.runtime.align import CLOCK
 from pollux.runtime.fleets.align import Cells
-from pollux.runtime.store.base import Rows, Store
+from pollux.runtime.store.base import Rows, Source
 
 CLOCK_CELL = -1
 NOBODY = -2
 """A tag that is not, or not any more, a member's."""
+
+
+class Kept(Source, Protocol):
+    """A store, or a view of one, that finds or registers tags."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Around tags that may be registered."""
+        ...
 
 
 class FleetTags:
@@ -22,7 +32,7 @@ class FleetTags:
         self.clock = 0
         self._cells = np.full(1, NOBODY, np.int64)
 
-    def open(self, store: Store, names: Sequence[str]) -> None:
+    def open(self, store: Kept, names: Sequence[str]) -> None:
         """Register the clock, and the tags of the members (by slot; an empty name is a free slot)."""
         self._cells[:] = NOBODY
         with store.transaction():
@@ -30,7 +40,7 @@ class FleetTags:
             self.add(store, [(slot, name) for slot, name in enumerate(names) if name])
         self._learn(np.array([self.clock]), np.array([CLOCK_CELL]))
 
-    def add(self, store: Store, members: Sequence[tuple[int, str]]) -> None:
+    def add(self, store: Source, members: Sequence[tuple[int, str]]) -> None:
         """Register the tags of members (slot, name); inside the caller's transaction."""
         ids = np.array([store.tag_ids(name, self.tags) for _, name in members], np.int64).reshape(-1, len(self.tags))
         slots = np.array([slot for slot, _ in members], np.int64)
