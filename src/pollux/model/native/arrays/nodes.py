@@ -54,8 +54,8 @@ CALLS = {
     "custom_vjp_call_jaxpr": "fun_jaxpr",
 }  # fmt: skip
 SAME = frozenset(("copy", "copy_p", "stop_gradient", "optimization_barrier"))
-WIDE = 32
-"""Elements of an array, on average over the nodes: an EKF of seven states and sensors."""
+WIDE = 16
+"""Scalar operations of a node, on average: an EKF of six states and sensors."""
 LARGEST = 1 << 20
 """Elements of the largest constant that is computed while compiling."""
 
@@ -82,7 +82,7 @@ def size(block: Body) -> int:
 
 
 def wide(closed: Any) -> bool:
-    """Whether a program works on arrays that are large enough for loops over them to beat scalars (measured)."""
+    """Whether arrays are so large that loops over them are no slower than scalars, and far sooner compiled (measured)."""
     return estimate(closed.jaxpr) > WIDE * size(flatten(closed))
 
 
