@@ -1,25 +1,32 @@
 """What did we know of a member at 14:03: every belief that was published comes back bit for bit, or is refused."""
 
 import asyncio
+import shutil
 from contextlib import contextmanager
 
+import apsw
 import numpy as np
 import pytest
 
-from pollux.core.errors import InputError
+from pollux.autonomy.policy import Principal
+from pollux.core.errors import InputError, StoreError
 from pollux.core.time import ManualClock
+from pollux.runtime.cli.recall import offline
 from pollux.runtime.fingerprint import digest_of
 from pollux.runtime.fleets import lane as lanes
 from pollux.runtime.fleets.build import fleet_base
 from pollux.runtime.fleets.members import Member
 from pollux.runtime.fleets.opened import member_belief
 from pollux.runtime.fleets.recall import recall_member
-from pollux.runtime.moments import Moment
+from pollux.runtime.moments import Moment, moment
+from pollux.runtime.recall import answer
+from pollux.runtime.serve.capabilities import CAPABILITIES
+from pollux.runtime.serve.capabilities import run as ask
 from pollux.runtime.store.reading import reading
 from pollux.runtime.wiring import read_wiring
 
 from .project import write
-from .test_fleets import AREAS, WIRING, Bench, columns
+from .test_fleets import AREAS, ORDER, WIRING, Bench, columns, on_a_loop
 
 START = 1e9
 MESSAGES = 70
@@ -151,3 +158,121 @@ def test_at_every_moment_each_member_is_what_the_live_fleet_had_published(story)
             for name in sorted(everybody - set(known))[at % 2 :: 4]:
                 with pytest.raises(InputError, match="no member of fleet 'tanks'"):
                     recall_member(base, name, store, Moment(wall + 0.3))
+
+
+def test_by_event_time_the_belief_about_a_time_comes_back(story):
+    project, state, _, after = story
+    base = base_of(project)
+    with reading(state / "journal.db") as store:
+        for t, known in [each for each in after.items() if each[0] == each[0]][::4]:
+            found = recall_member(base, next(iter(known)), store, Moment(t + 0.4, event_time=True))
+            assert found.live.state.belief.t == t
+            check(base, store, Moment(t, event_time=True), known)
+
+
+def test_the_fold_goes_on_from_the_newest_snapshot_before_the_moment(story):
+    project, state, seen, _ = story
+    base, read = base_of(project), []
+    with reading(state / "journal.db") as store:
+        wall, known, _ = seen[-1]
+        found = recall_member(base, next(iter(known)), store, Moment(wall), lambda: read.append(1))
+        newest = max(mark.seq for mark in store.marks("tanks"))
+        assert found.steps <= 7 + 1
+        assert len(read) == sum(block.first >= newest for block in store.blocks()) < len(seen) // 3
+
+
+def test_what_a_member_was_before_it_came_and_after_it_left_is_refused_with_the_times(story):
+    project, state, seen, _ = story
+    base = base_of(project)
+    came = next((wall, known) for wall, known, _ in seen if any(name.startswith("new") for name in known))
+    name = next(n for n in came[1] if n.startswith("new"))
+    with reading(state / "journal.db") as store:
+        with pytest.raises(InputError, match="it came at 2001"):
+            recall_member(base, name, store, Moment(came[0] - 1.0))
+        with pytest.raises(InputError, match=r"never has been one; `pollux twins`"):
+            recall_member(base, "nobody", store, Moment(came[0]))
+        with pytest.raises(InputError, match="does not say what ran"):
+            recall_member(base, "tank-1", store, Moment(START - 1.0))
+        with pytest.raises(InputError, match="plant's own clock"):
+            recall_member(base, "tank-1", store, Moment(came[0], plant_clock=True))
+
+
+def test_what_another_table_of_members_computed_is_refused(story, tmp_path):
+    project, state, seen, _ = story
+    other = tmp_path / "project"
+    shutil.copytree(project, other)
+    table = other / "members.csv"
+    table.write_text(table.read_text().replace(repr(AREAS[2]), "0.77"))
+    with reading(state / "journal.db") as store, pytest.raises(InputError, match="another definition or wiring"):
+        recall_member(base_of(other), "tank-1", store, Moment(seen[-1][0]))
+
+
+def test_the_command_line_computes_it_from_the_folder(story):
+    project, state, seen, _ = story
+    base = base_of(project)
+    wall, known, _ = seen[-1]
+    name = next(iter(known))
+    found = offline(project, state, name, moment(repr(wall)))
+    with reading(state / "journal.db") as store:
+        assert found == answer(recall_member(base, name, store, Moment(wall)))
+    assert (found["twin"], found["frame"]["twin"]) == (name, name)
+    for wrong in ("tanks", "nobody", ""):
+        with pytest.raises(InputError, match="a member of the fleets"):
+            offline(project, state, wrong, Moment(wall))
+
+
+@on_a_loop
+async def test_the_running_project_answers_for_members_that_are_there_and_that_have_left(tmp_path):
+    project, clock = project_in(tmp_path), ManualClock(START)
+    async with Story(project, tmp_path / "state", clock, []) as story:
+
+        async def call(name, twin, **params):
+            capability = CAPABILITIES[name]
+            who = Principal("ana", "viewer", "person")
+            return await ask(story.engine, CAPABILITIES, capability, who, capability.params(**params), twin)
+
+        for (sent,) in ORDER[:12]:
+            await story.send(sent)
+        wall = clock.now()
+        expected = story.engine.lanes()["tank-3"].live.frame()
+        clock.advance(10.0)
+        await story.fleet.leave(["tank-3"], "ana")
+        names = tuple(story.fleet.fold.slots)
+        for k in range(12, 16):
+            await story.send(columns(k, members=names, values=columns(k, len(names)).values))
+        found = await call("recall", "tank-3", at=repr(wall))
+        assert found["frame"]["states"] == expected["states"]
+        assert found["frame"]["sensors"] == expected["sensors"]
+        assert found["frame"]["margins"] == expected["margins"]
+        with pytest.raises(InputError, match=r"came at .*, left at 2001.*Give a time between"):
+            await call("recall", "tank-3", at=repr(clock.now()))
+        with pytest.raises(InputError, match="lies in the past"):
+            await call("recall", "tank-1", at=repr(clock.now() + 60.0))
+        with pytest.raises(InputError, match="'tanks' is a fleet; ask for one of its members"):
+            await call("recall", "tanks", at=repr(wall))
+        with pytest.raises(InputError, match="not kept"):
+            await call("recall", "nobody", at=repr(wall))
+        for name, last in (("tank-3", 11.0), ("tank-1", 15.0)):
+            said = (await call("readings", name))["signals"]
+            assert set(said) == {"level", "q"}
+            assert said["q"]["t"] == [float(k) for k in range(int(last) + 1)]
+        with pytest.raises(InputError, match="measures no signal 'pressure'"):
+            await call("readings", "tank-1", signals="pressure")
+        with pytest.raises(InputError, match="wire it as a `\\[\\[twin"):
+            await story.engine.archive.refold("tank-1", Principal("ana", "engineer", "person"), None, "")
+
+
+def test_rows_that_retention_dropped_divide_the_past(story, tmp_path):
+    project, state, seen, _ = story
+    base, copy = base_of(project), tmp_path / "journal.db"
+    shutil.copy(state / "journal.db", copy)
+    with reading(copy) as store:
+        middle = sorted({mark.seq for mark in store.marks("tanks")})[-2]
+    db = apsw.Connection(str(copy))
+    db.execute("DELETE FROM block WHERE first + rows <= ?", (middle,))
+    db.close()
+    with reading(copy) as store:
+        wall, known, _ = seen[-1]
+        check(base, store, Moment(wall), known)
+        with pytest.raises(StoreError, match="cannot be computed again"):
+            recall_member(base, "tank-1", store, Moment(seen[2][0]))

@@ -14,9 +14,10 @@ from pollux.autonomy.policy import Principal
 from pollux.core.errors import InputError
 from pollux.core.time import Clock
 from pollux.runtime.estimate import estimate_of
-from pollux.runtime.fleets.kept import members_ever, write_down
+from pollux.runtime.fleets.kept import members_ever
 from pollux.runtime.fleets.lane import FleetLane
 from pollux.runtime.fleets.recall import recall_member
+from pollux.runtime.fleets.start import write_down
 from pollux.runtime.fold import Fold
 from pollux.runtime.identity import raised
 from pollux.runtime.moments import Moment

@@ -11,8 +11,8 @@ Rows are read and written a batch at a time, whatever the size of the store.
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ import numpy as np
 
 from pollux.core.extras import need
 from pollux.runtime.align import CLOCK
+from pollux.runtime.fleets.kept import fleets_in
 from pollux.runtime.folders import new_folder
 from pollux.runtime.identity import KIND, starts
 from pollux.runtime.store.base import Block
@@ -52,11 +53,11 @@ class Tables(Protocol):
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which part of a store: event times, twins (none named: all), tables."""
+    """Which part of a store: event times, twins (none named: all; a fleet: all its members), tables."""
 
     start: float = -inf
     end: float = inf
-    twins: tuple[str, ...] = ()
+    twins: Collection[str] = ()
     tables: tuple[str, ...] = TABLES
 
 
@@ -68,6 +69,7 @@ def export(reading: Reading, out: Path, wanted: Wanted, form: str) -> dict[str, 
     if form == "parquet":
         need("pyarrow.parquet", "frames")
     counts = dict.fromkeys(wanted.tables, 0)
+    wanted = replace(wanted, twins=_with_members(reading, wanted.twins))
     with new_folder(out) as partial:
         tables: Tables = ParquetTables() if form == "parquet" else CsvTables()
         try:
@@ -104,8 +106,9 @@ def readings(store: Reading, wanted: Wanted) -> Iterator[tuple[np.ndarray, Table
 
 def estimates(store: Reading, wanted: Wanted) -> Iterator[tuple[np.ndarray, Table]]:
     """Means and standard deviations, twin by twin, in the order of their times; each instant once."""
+    members = {name for names in fleets_in(store).values() for name in names}  # theirs are not kept
     for twin in store.twins:
-        if wanted.twins and twin not in wanted.twins:
+        if twin in members or (wanted.twins and twin not in wanted.twins):
             continue
         known = {len(s.about["estimates"]): s.about["estimates"] for s in starts(store.events(twin, (KIND,)))}
         for start, end in _windows(store.track_spans(twin), wanted):
@@ -232,10 +235,20 @@ def _readings(
 def _about(store: Reading) -> dict[tuple[str, str], tuple[str, str]]:
     """(twin, tag) -> (field, unit), as the newest start that wired the tag says."""
     found: dict[tuple[str, str], tuple[str, str]] = {}
+    members = fleets_in(store)
     for start in store.events(kinds=(KIND,)):
         for tag, (field, unit, _) in start.data["data"]["tags"].items():
-            found[start.twin, tag] = field, unit
+            for twin in members.get(start.twin, (start.twin,)):
+                found[twin, tag] = field, unit
     return found
+
+
+def _with_members(store: Reading, twins: Collection[str]) -> frozenset[str]:
+    """The twins, and of fleets among them the members."""
+    if not twins:
+        return frozenset()
+    members = fleets_in(store)
+    return frozenset(twins).union(*(members.get(twin, ()) for twin in twins))
 
 
 def _windows(spans: Sequence[tuple[float, float, int]], wanted: Wanted) -> Iterator[tuple[float, float]]:

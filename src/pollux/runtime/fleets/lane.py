@@ -19,9 +19,10 @@ from pollux.runtime.fleets.align import Cells
 from pollux.runtime.fleets.border import FleetBorder, Refusal, joined
 from pollux.runtime.fleets.build import FleetBase
 from pollux.runtime.fleets.fold import FleetFold, codec
+from pollux.runtime.fleets.kept import JOINED, LEFT
 from pollux.runtime.fleets.members import Member, table
 from pollux.runtime.fleets.past import past, put_before
-from pollux.runtime.fleets.replay import JOINED, LEFT, replay
+from pollux.runtime.fleets.replay import replay
 from pollux.runtime.fleets.sheet import FleetSheet
 from pollux.runtime.fleets.tags import FleetTags
 from pollux.runtime.lane import Lane

@@ -14,6 +14,7 @@ from pollux.core.signals import Belief, Cause, Finding, Health, Readings
 from pollux.core.time import Clock
 from pollux.runtime import alarms, findings
 from pollux.runtime.alarms import AlarmBook
+from pollux.runtime.align import bin_of
 from pollux.runtime.events import Event
 from pollux.runtime.face import TwinFace
 from pollux.runtime.fleets.fold import FleetFold
@@ -106,9 +107,9 @@ def member_belief(fold: FleetFold, name: str) -> tuple[Belief, np.ndarray] | Non
         if b is None or watch is None:
             return None
         t = float(b.t[slot])
-        age = t - watch.fused[:, slot]
+        age, k = t - watch.fused[:, slot], bin_of(t, fold.binding.period)
         belief = Belief(
-            name, t, f"{name}/belief/{fold.align.next_bin}", f"{fold.binding.twin}:{fold.align.next_bin}",
+            name, t, f"{name}/belief/{k}", f"{fold.binding.twin}:{k}",
             b.mean[:, slot].copy(), b.cov[..., slot].copy(), b.inputs[:, slot].copy(), b.predicted[:, slot].copy(),
             b.innovation[:, slot].copy(), b.innovation_var[:, slot].copy(), _health(b, slot, age, fold.stale_after),
             float(b.nis[slot]), int(b.used[:, slot].sum()), age,

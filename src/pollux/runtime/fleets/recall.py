@@ -12,8 +12,9 @@ from pollux.core.errors import InputError
 from pollux.runtime.fleets.align import Tick
 from pollux.runtime.fleets.build import FleetBase
 from pollux.runtime.fleets.fold import FleetFold
-from pollux.runtime.fleets.kept import WIRED, identity, members_ever
-from pollux.runtime.fleets.replay import JOINED, LEFT, replay
+from pollux.runtime.fleets.kept import JOINED, LEFT, WIRED, members_ever
+from pollux.runtime.fleets.replay import replay
+from pollux.runtime.fleets.start import identity
 from pollux.runtime.fleets.tags import FleetTags
 from pollux.runtime.hindsight import Enough, Past, Whose, hindsight
 from pollux.runtime.moments import Moment, instant

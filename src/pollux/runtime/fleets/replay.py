@@ -5,11 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from pollux.runtime.fleets.fold import FleetFold, codec
+from pollux.runtime.fleets.kept import JOINED, LEFT
 from pollux.runtime.fleets.tags import FleetTags, Kept
 from pollux.runtime.store.base import Event
-
-JOINED, LEFT = "member_joined", "member_left"
-"""Events that the journal keeps of a fleet: members come and go at their place among the rows."""
 
 
 class Replayed(NamedTuple):
