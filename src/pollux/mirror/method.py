@@ -119,7 +119,7 @@ def remember(state: State) -> np.ndarray:
 
 
 def carried_program(method: Carrying, space: StateSpace, substeps: int) -> Program:
-    """The step of a carrying method as a `Program` on that vector:
+    """The step of a carrying method as a `Program` on that vector, for one twin (`build_fleet` takes Gaussian methods):
 
     (t, dt, memory, u, v, y, use, gate, p, Q, R) -> x, P, y_hat, nu, S_diag, used, nis, memory
     """
@@ -132,4 +132,4 @@ def carried_program(method: Carrying, space: StateSpace, substeps: int) -> Progr
         return (*out[:7], ravel_pytree(state)[0])
 
     key = (space.system, method, substeps, low.tobytes(), high.tobytes())
-    return Program(f"carried {type(method).__name__.lower()}", key, fn, PER_TWIN[1:])
+    return Program(f"carried {type(method).__name__.lower()}", key, fn, (False,) * 11)

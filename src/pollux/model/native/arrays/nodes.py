@@ -82,7 +82,7 @@ def size(block: Body) -> int:
 
 
 def wide(closed: Any) -> bool:
-    """Whether arrays are so large that loops over them are no slower than scalars, and far sooner compiled (measured)."""
+    """Whether arrays are so large that loops are no slower than scalars, and far sooner compiled (measured)."""
     return estimate(closed.jaxpr) > WIDE * size(flatten(closed))
 
 
