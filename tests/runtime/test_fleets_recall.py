@@ -276,3 +276,23 @@ def test_rows_that_retention_dropped_divide_the_past(story, tmp_path):
         check(base, store, Moment(wall), known)
         with pytest.raises(StoreError, match="cannot be computed again"):
             recall_member(base, "tank-1", store, Moment(seen[2][0]))
+
+
+@on_a_loop
+async def test_a_snapshot_that_holds_a_later_coming_does_not_count_for_a_moment_before_it(tmp_path):
+    """Between the last row and the snapshot of the end members come and go; nobody knew that before it happened."""
+    project, clock, seen = project_in(tmp_path), ManualClock(START), []
+    async with Story(project, tmp_path / "state", clock, seen) as story:
+        for (sent,) in ORDER[:6]:
+            await story.send(sent)
+        for change in (story.fleet.join([Member("new", {})], "ana"), story.fleet.leave(["tank-1"], "ana")):
+            clock.advance(5.0)
+            await change
+            story.look()
+    base = base_of(project)
+    with reading(tmp_path / "state" / "journal.db") as store:
+        for wall, known, _ in seen[-3:]:
+            check(base, store, Moment(wall + 1.0), known)
+            for name in {"new", "tank-1"} - set(known):
+                with pytest.raises(InputError, match="no member of fleet"):
+                    recall_member(base, name, store, Moment(wall + 1.0))
