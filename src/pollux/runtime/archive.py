@@ -122,8 +122,9 @@ class Archive:
             raise InputError(
                 f"{twin!r} is a member of a fleet, where late values are not fused again; wire it as a `[[twin]]`"
             )
-        known = sorted(self._subjects) or ("those of the fleets" if self._fleets else "none yet")
-        raise InputError(f"The past of twin {twin[:100]!r} is not kept; it is kept of {known}")
+        known = sorted(self._subjects) or "no single twin"
+        fleets = f", and of the members of the fleets {sorted(self._fleets)}" if self._fleets else ""
+        raise InputError(f"The past of twin {twin[:100]!r} is not kept; it is kept of {known}{fleets}")
 
     async def _fleet_of(self, name: str) -> tuple[FleetLane, StoreWriter] | None:
         """The fleet in which `name` is a member, or was one; None for a twin, and for who was never one."""

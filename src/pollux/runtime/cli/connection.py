@@ -15,6 +15,8 @@ from pollux.runtime.serve.tokens import token_of
 
 TIMEOUT = 120.0
 """Longest wait for an answer, s."""
+MOST = 20
+"""Names that an error gives."""
 
 
 class Refused(PolluxError):
@@ -50,7 +52,9 @@ class Connection:
         names = [card["name"] for card in self.request("GET", "/api/v1/twins")["twins"]]
         if len(names) == 1:
             return names[0]
-        raise InputError(f"Say which twin with `--twin NAME`: there are {names or 'none yet, the project is starting'}")
+        more = f" and {len(names) - MOST} more, which `pollux twins` lists" if len(names) > MOST else ""
+        known = names[:MOST] or "none yet, the project is starting"
+        raise InputError(f"Say which twin with `--twin NAME`: there are {known}{more}")
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """One request. Raises `Refused` for an error answer, `InputError` when the server cannot be reached."""
