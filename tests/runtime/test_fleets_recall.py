@@ -1,6 +1,8 @@
 """What did we know of a member at 14:03: every belief that was published comes back bit for bit, or is refused."""
 
 import asyncio
+import csv
+import json
 import shutil
 from contextlib import contextmanager
 
@@ -11,18 +13,22 @@ import pytest
 from pollux.autonomy.policy import Principal
 from pollux.core.errors import InputError, StoreError
 from pollux.core.time import ManualClock
+from pollux.runtime.cli import run as command
 from pollux.runtime.cli.recall import offline
 from pollux.runtime.fingerprint import digest_of
 from pollux.runtime.fleets import lane as lanes
 from pollux.runtime.fleets.build import fleet_base
+from pollux.runtime.fleets.fold import codec
 from pollux.runtime.fleets.members import Member
 from pollux.runtime.fleets.opened import member_belief
 from pollux.runtime.fleets.recall import recall_member
+from pollux.runtime.fleets.retrace import retrace_fleet
 from pollux.runtime.moments import Moment, moment
 from pollux.runtime.recall import answer
 from pollux.runtime.serve.capabilities import CAPABILITIES
 from pollux.runtime.serve.capabilities import run as ask
 from pollux.runtime.store.reading import reading
+from pollux.runtime.store.seal import seal
 from pollux.runtime.wiring import read_wiring
 
 from .project import write
@@ -296,3 +302,68 @@ async def test_a_snapshot_that_holds_a_later_coming_does_not_count_for_a_moment_
             for name in {"new", "tank-1"} - set(known):
                 with pytest.raises(InputError, match="no member of fleet"):
                     recall_member(base, name, store, Moment(wall + 1.0))
+
+
+def test_every_snapshot_comes_out_of_the_one_before_and_a_changed_one_is_found(story, tmp_path):
+    project, state, seen, _ = story
+    base = base_of(project)
+    with reading(state / "journal.db") as store:
+        found = retrace_fleet(base, store)
+        kept = [mark.id for mark in store.marks("tanks")]
+    assert (found.difference, found.snapshots) == ("", len(kept))
+    assert found.beliefs > len(kept) * 3
+    assert found.rows > len(seen)
+    copy = tmp_path / "journal.db"
+    shutil.copy(state / "journal.db", copy)
+    with reading(copy) as store:
+        old = store.snapshot(kept[2])
+    was = codec().decode(old.data)
+    slot = int(np.flatnonzero(was.belief.active)[0])
+    was.belief.mean[0, slot] = np.nextafter(was.belief.mean[0, slot], np.inf)
+    fields = (kept[2], old.twin, old.seq, old.t, old.model, codec().encode(was))
+    db = apsw.Connection(str(copy))
+    db.execute("UPDATE snapshot SET data = ?, seal = ? WHERE id = ?", (fields[-1], seal(*fields), kept[2]))
+    db.close()
+    with reading(copy) as store:
+        found = retrace_fleet(base, store)
+    assert found.snapshots == 2
+    assert "`belief.mean`" in found.difference
+
+
+def test_the_audit_command_retraces_fleets(story, capsys):
+    project, state, _, _ = story
+    assert command(["audit", "replay", str(project), "--state", str(state), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["fleets"]
+    assert (row["fleet"], row["snapshots"] > 2) == ("tanks", True)
+    assert command(["audit", "replay", str(project), "--state", str(state), "-t", "tank-1"]) == InputError.exit_code
+    assert "`--twin tanks`" in " ".join(capsys.readouterr().err.split())
+
+
+def test_exports_hold_the_readings_of_a_member_and_of_a_whole_fleet(story, tmp_path, capsys):
+    _, state, _, _ = story
+
+    def exported(out, *args):
+        assert command(["export", "csv", str(tmp_path / out), "--state", str(state), "--json", *args]) == 0
+        rows = []
+        for file in sorted((tmp_path / out / "readings").rglob("*.csv")):
+            with file.open(newline="") as opened:
+                rows += list(csv.DictReader(opened))
+        return rows, json.loads(capsys.readouterr().out)
+
+    with reading(state / "journal.db") as store:
+        names = {id: key for key, id in store.tags.items()}
+        expected = [
+            (*names[int(tag)], float(t), float(value))
+            for block in store.blocks()
+            for t, tag, value in zip(block.rows.t, block.rows.tag, block.rows.value, strict=True)
+        ]
+    rows, told = exported("all")
+    assert [(r["twin"], r["tag"], float(r["t"]), float(r["value"])) for r in rows] == expected
+    assert {(r["field"], r["unit"]) for r in rows} == {("level", "m"), ("q", "m^3/s")}
+    assert len({r["twin"] for r in rows}) > len(AREAS)
+    assert "`pollux recall MEMBER --at TIME`" in told["note"]
+    assert exported("fleet", "-t", "tanks")[0] == rows
+    assert exported("one", "-t", "tank-1", "--what", "readings")[0] == [r for r in rows if r["twin"] == "tank-1"]
+    args = ["-t", "tank-1", "--what", "estimates"]
+    assert command(["export", "csv", str(tmp_path / "no"), "--state", str(state), *args]) == InputError.exit_code
+    assert "`pollux recall MEMBER" in " ".join(capsys.readouterr().err.split())

@@ -28,6 +28,8 @@ from pollux.runtime.binding import Binding
 from pollux.runtime.build import forecaster_of, planner_of
 from pollux.runtime.events import Event, StepResult
 from pollux.runtime.fingerprint import digest_of
+from pollux.runtime.fleets.build import FleetBase
+from pollux.runtime.fleets.retrace import retrace_fleet
 from pollux.runtime.fold import Fold
 from pollux.runtime.folding import REFOLDED
 from pollux.runtime.hindsight import Past
@@ -348,21 +350,27 @@ def retrace(subject: Subject, judges: Judges, store: Reading) -> Retraced:
     return Retraced(wiring.name, tally, difference, note, witness.records)
 
 
-def retrace_all(whose: Sequence[tuple[Subject, Judges]], folder: Path) -> dict[str, Any]:
-    """Retrace the twins of the project whose state is in `folder`, and its audit log: counts and the first difference.
+def retrace_all(
+    whose: Sequence[tuple[Subject, Judges]], folder: Path, fleets: Sequence[FleetBase] = ()
+) -> dict[str, Any]:
+    """Retrace twins and fleets of the project whose state is in `folder`, and its audit log: counts and the first
+    difference.
 
     It only reads. Raises as `retrace` does.
     """
     log, head, key = folder / "audit.jsonl", folder / "audit.head", folder / "keys" / "audit.key"
     with reading(folder / "journal.db") as store:
         found = [retrace(subject, judges, store) for subject, judges in whose]
+        many = [retrace_fleet(base, store) for base in fleets]
     chain = verify(log, head, key)
     audit = compare_audit(found, log) if log.exists() else (0, 0, "")
     wrong = [f"{f.twin}: {f.difference}" for f in found if f.difference]
+    wrong += [f"fleet {f.fleet}: {f.difference}" for f in many if f.difference]
     wrong += [] if chain.ok else [f"the audit log does not hold: {chain.reason}"]
     wrong += [audit[2]] if audit[2] else []
     return {
         "twins": [{"twin": f.twin, **vars(f.tally), "note": f.note} for f in found],
+        "fleets": [{k: v for k, v in vars(f).items() if k != "difference"} for f in many],
         "audit_records": audit[0],
         "audit_lost": audit[1],
         "difference": wrong[0] if wrong else "",

@@ -5,14 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from pollux.core.errors import AccessError
+from pollux.core.errors import AccessError, InputError
 from pollux.runtime.cli.output import emit
 from pollux.runtime.cli.remote import Json, State
 
 
 def audit_replay(
     project: Annotated[Path, typer.Argument(help="Folder with a `pollux.toml`, or the file itself")] = Path(),
-    twin: Annotated[str, typer.Option("--twin", "-t", help="Only this twin")] = "",
+    twin: Annotated[str, typer.Option("--twin", "-t", help="Only this twin, or this fleet")] = "",
     json: Json = False,
     state: State = None,
 ) -> None:
@@ -27,7 +27,9 @@ def audit_replay(
 
 
 def retraced(project: Path, state: Path | None, only: str) -> dict[str, Any]:
-    """What came of every twin, and of the audit log."""
+    """What came of every twin and fleet, and of the audit log."""
+    from pollux.runtime.clock import SystemClock
+    from pollux.runtime.fleets.build import fleet_base
     from pollux.runtime.launch import default_state, use_compilation_cache
     from pollux.runtime.recall import subject
     from pollux.runtime.retrace import judges_of, retrace_all
@@ -35,5 +37,12 @@ def retraced(project: Path, state: Path | None, only: str) -> dict[str, Any]:
 
     use_compilation_cache()
     wiring = read_wiring(project)
-    whose = [subject(wiring, name) for name in ([only] if only else [t.name for t in wiring.twins])]
-    return retrace_all([(each, judges_of(each)) for each in whose], state or default_state(wiring))
+    fleets = [f for f in wiring.fleets if only in ("", f.each.name)]
+    members = {m.name: f.each.name for f in wiring.fleets for m in f.members}
+    if only in members:
+        raise InputError(f"{only!r} is a member of a fleet, which is retraced as a whole: `--twin {members[only]}`")
+    names = [] if only and fleets else [only] if only else [t.name for t in wiring.twins]
+    whose = [subject(wiring, name) for name in names]
+    judged = [(each, judges_of(each)) for each in whose]
+    bases = [fleet_base(fleet, wiring.folder, SystemClock()) for fleet in fleets]
+    return retrace_all(judged, state or default_state(wiring), bases)
