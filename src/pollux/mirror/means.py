@@ -12,7 +12,7 @@ from pollux.core.twin import Twin
 from pollux.mirror.ekf import Ekf
 from pollux.mirror.method import Carrying, Method, OfTwin
 from pollux.mirror.prepare import prepare
-from pollux.mirror.scan import filtered, kernel
+from pollux.mirror.scan import walked
 from pollux.mirror.update import GATE, REOPEN
 from pollux.model.statespace import StateSpace
 
@@ -40,5 +40,4 @@ def means(
         times=times, x0=x0, P0=P0, params=params, Q=Q, R=R,
     )  # fmt: skip
     key = (made.space.system, made.method, *made.key)
-    walk = filtered(*key)
-    return kernel("means", key, lambda *args: walk(*args)[:1])(*made.args)[0]
+    return walked("means", slice(1), key)(*made.args)[0]

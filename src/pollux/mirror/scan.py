@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pollux.core.errors import InputError
 from pollux.mirror.method import Carrying, Method, carrier
 from pollux.model import pieces
 from pollux.model.backend import Program, default
@@ -34,10 +35,15 @@ class Steps:
 
 
 def steps(record: Record, system: System, dt_max: float) -> Steps:
-    """Cut a record into steps. A discrete twin's sampling instants must be at most `pieces.MAX_PIECES` apart."""
+    """Cut a record into steps. A discrete twin's sampling instants must be at most `pieces.MAX_PIECES` apart.
+
+    Raises `InputError` for a record without rows.
+    """
+    if not len(record.t):
+        raise InputError("A record needs at least one row; received one without any")
     start = np.concatenate([record.t[:1], record.t[:-1]])
     held = np.concatenate([record.u[:1], record.u[:-1]])
-    most = max(pieces.count(system.period, dt_max, a, b) for a, b in zip(start, record.t, strict=True))
+    most = pieces.most(system.period, dt_max, start, record.t)
     return Steps(start, record.t - start, held, record.u, record.y, max(1, most))
 
 
@@ -101,21 +107,62 @@ def filtered(system: System, method: Method | Carrying, substeps: int, low: tupl
     return walk
 
 
-def kernel(name: str, key: tuple[Any, ...], walk: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
-    """A walk over a record as a kernel of the default back end, on host arrays. Equal keys share code."""
+def walked(
+    name: str, outputs: slice, key: tuple[System, Method | Carrying, int, tuple, tuple, int]
+) -> Callable[..., tuple[np.ndarray, ...]]:
+    """`filtered` of `key` as a kernel of the default back end, of which some of the outputs are wanted.
 
-    def run(*args: Any) -> tuple[np.ndarray, ...]:
-        leaves, tree = jax.tree.flatten(args)
+    A long record is walked in stretches of equal length by one kernel, which is compiled for a stretch: neither code
+    nor the time to make it grows with the record. Host arrays in, host arrays out.
+    """
+    _, over = stepping(*key)
 
-        def fn(*leaves: Any) -> tuple[Any, ...]:
-            return tuple(walk(*jax.tree.unflatten(tree, leaves)))
+    def walk(rows, carry, p, Q, R, gate, reopen):
+        carry, out = jax.lax.scan(lambda c, r: over(c, r, p, Q, R, gate, reopen), carry, rows)
+        return carry, out[outputs]
 
-        program = Program(name, (*key, tree), fn, (False,) * len(leaves))
-        return default().one(program)(*leaves)
+    def run(t, dt, u, v, y, first, p, Q, R, gate, reopen) -> tuple[np.ndarray, ...]:
+        T = len(t)
+        count = -(-T // STRETCH)
+        size = -(-T // count)
+        rows = _filled((t, dt, u, v, y), count * size - T)
+        carry, tree = jax.tree.flatten((first, np.zeros(y.shape[1])))
+
+        def fn(*args):
+            rest = args[5 + len(carry) :]
+            return tuple(jax.tree.leaves(walk(args[:5], tree.unflatten(args[5 : 5 + len(carry)]), *rest)))
+
+        program = Program(name, (*key, tree), fn, (False,) * (10 + len(carry)))
+        kernel = default().one(program)
+        made: list[np.ndarray] = []
+        for at in range(0, count * size, size):
+            got = kernel(*(a[at : at + size] for a in rows), *carry, p, Q, R, gate, reopen)
+            carry, found = list(got[: len(carry)]), got[len(carry) :]
+            if count == 1:
+                return found
+            made = made or [np.empty((count * size, *a.shape[1:]), a.dtype) for a in found]
+            for whole, part in zip(made, found, strict=True):
+                whole[at : at + size] = part
+        return tuple(a[:T] for a in made)
 
     return run
 
 
-def compiled(*key: Any) -> Callable[..., Any]:
+STRETCH = 1024
+"""Rows of a record that one call walks over, at most."""
+
+
+def _filled(rows: tuple[np.ndarray, ...], more: int) -> list[np.ndarray]:
+    """(t, dt, u, v, y) with steps of no length and without readings behind the last, whose outputs nobody reads."""
+    t, dt, u, v, y = (np.asarray(a, np.float64) for a in rows)
+    if not more:
+        return [t, dt, u, v, y]
+    ends = [np.repeat(a[-1:], more, axis=0) for a in (t + dt, u, v)]
+    none = np.full((more, y.shape[1]), np.nan)
+    tails = (ends[0], np.zeros(more), ends[1], ends[2], none)
+    return [np.concatenate([a, tail]) for a, tail in zip((t, dt, u, v, y), tails, strict=True)]
+
+
+def compiled(*key: Any) -> Callable[..., tuple[np.ndarray, ...]]:
     """`filtered`, compiled."""
-    return kernel("record", key, filtered(*key))
+    return walked("record", slice(None), key)

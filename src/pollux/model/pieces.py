@@ -35,3 +35,15 @@ def count(period: float | None, dt_max: float, t: float, until: float) -> int:
     else:
         n = max(1, math.ceil((until - t) / dt_max)) if dt_max < math.inf else 1
     return min(n, MAX_PIECES + 1)
+
+
+def most(period: float | None, dt_max: float, t: np.ndarray, until: np.ndarray) -> int:
+    """The largest `count` of many gaps."""
+    if period is not None:
+        n = np.rint(until / period) - np.rint(t / period)
+    elif dt_max < math.inf:
+        n = np.ceil((until - t) / dt_max)
+    else:
+        return 1
+    least = 1 if period is None else 0
+    return int(min(max(least, n.max(initial=0)), MAX_PIECES + 1))
