@@ -215,6 +215,7 @@ PAGES = {
     "definition": f"{TWIN}/definition",
     "faults": f"{TWIN}/faults",
     "signal": f"{TWIN}/signal/p_hill",
+    "past": f"{TWIN}?at=2026-11-24T11:03:00Z",
 }
 
 
@@ -231,7 +232,7 @@ def test_axe_finds_no_violation(visit, theme: str) -> None:
         pytest.skip("axe-core is missing (`npm ci` in web/)")
     found = {}
     only = None if theme == "light" else ["color-contrast"]  # the one rule that the theme can change
-    for size, names in ((DESK, list(PAGES)), (PHONE, ["fleet", "twin"])):
+    for size, names in ((DESK, list(PAGES)), (PHONE, ["fleet", "twin", "past"])):
         page = visit("#/fleet", size=size, theme=theme)
         for name in names:
             page.evaluate("hash => { location.hash = hash }", PAGES[name])
@@ -239,7 +240,10 @@ def test_axe_finds_no_violation(visit, theme: str) -> None:
             if name == "twin":
                 drawn(page) if size is DESK else page.get_by_role("heading", name="Alarms").wait_for()
                 page.locator(".alarm-text").first.click()
+            if name == "past":
+                region(page, "Known then, and now about the same instant").get_by_text("What came later").wait_for()
             found[f"{name} {size['width']}"] = violations(page, only)
+        page.evaluate("hash => { location.hash = hash }", TWIN)
         if size is DESK:
             page.get_by_role("button", name="Stop").click()
             found["dialog"] = violations(page, only)
@@ -624,3 +628,131 @@ def test_markup_in_names_alarms_and_schematic_does_nothing(visit) -> None:
     assert page.evaluate("window.hurt") is None
     blocked = [c for c in page.seen.complaints if "has been blocked" in c]  # the policy speaks while the text is parsed
     page.seen.complaints[:] = [c for c in page.seen.complaints if c not in blocked]
+
+
+# --- the past as it was known
+
+
+def past_bar(page, title: str):
+    bar = region(page, "Past view")
+    bar.get_by_text(title).wait_for()
+    return bar
+
+
+def calls(page, word: str) -> int:
+    return sum(word in url for url in page.seen.requests)
+
+
+def test_an_instant_of_the_past_is_shown_as_it_was_known(visit) -> None:
+    page = visit(f"{TWIN}?range=21600")
+    other = visit(TWIN)
+    drawn(page)
+    page.get_by_role("button", name="Look back").click()
+    page.get_by_label("Instant, UTC").fill("2026-11-24T11:03:00")
+    page.keyboard.press("Enter")
+    bar = past_bar(page, "As known at 2026-11-24 11:03:00 UTC")
+    assert "at=2026-11-24T11%3A03%3A00Z" in page.url, "it can be sent as a link"
+    until(page, "document.title.includes('2026-11-24 11:03:00')")
+
+    # the belief of then, and how far what is known now differs
+    known = region(page, "Known then, and now about the same instant")
+    known.get_by_text("What came later changes 2 of 9 values, 1 beyond the band of then.").wait_for()
+    volume = known.get_by_role("row", name="Tank volume").inner_text()
+    assert "sd)" in volume
+    assert "outside the band" in volume
+    assert "came later" in known.get_by_role("row", name="Town demand").inner_text()
+    assert "same" in known.get_by_role("row", name="Tank level").inner_text()
+
+    # the live page goes on beside it and changes nothing here; the present stays in sight
+    before = known.inner_text(), page.locator(".trend-value").all_inner_texts()
+    clock = page.locator(".asset-time").inner_text()
+    assert clock.startswith("now ")
+    until(page, f"document.querySelector('.asset-time').textContent !== {clock!r}")
+    page.wait_for_timeout(700)
+    assert (known.inner_text(), page.locator(".trend-value").all_inner_texts()) == before
+    bar.get_by_text("now", exact=False).last.wait_for()
+
+    # nothing acts but the stop, which is of the present
+    for name in ("Approve", "Reject", "Set level", "Acknowledge with note"):
+        assert page.get_by_role("button", name=name, exact=True).count() == 0
+    assert page.get_by_role("button", name="Ack: ").count() == 0
+    level = page.get_by_role("button", name="Autonomy level")
+    assert level.is_disabled()
+    assert level.get_attribute("title") == "This is the past; go back to live to act"
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Stop now").click()
+    page.get_by_text("Stopped by hand.").wait_for()
+    other.get_by_text("Stopped by hand.").wait_for()
+    assert region(other, "Past view").count() == 0, "who looks at the present is left there"
+
+    # pages keep the instant; the link shows the same; the browser's back button leads back
+    page.get_by_role("link", name="Tank level").click()
+    page.get_by_role("link", name="All charts").click()
+    past_bar(page, "As known at 2026-11-24 11:03:00 UTC")
+    sent = visit(page.url.split("/", 3)[3])
+    past_bar(sent, "As known at 2026-11-24 11:03:00 UTC")
+    sent.get_by_role("button", name="Later by 60 s").click()
+    past_bar(sent, "As known at 2026-11-24 11:04:00 UTC")
+    sent.go_back()
+    past_bar(sent, "As known at 2026-11-24 11:03:00 UTC")
+    sent.get_by_role("button", name="Back to live").click()
+    sent.get_by_role("button", name="Approve", exact=True).wait_for()
+    assert "at=" not in sent.url
+
+
+def test_a_click_in_a_chart_looks_back_only_when_asked_to(visit) -> None:
+    page = visit(f"{TWIN}?range=21600")
+    drawn(page)
+    plot = page.locator(".plot .u-over").first
+    plot.click(position={"x": 60, "y": 40})
+    page.wait_for_timeout(200)
+    assert "at=" not in page.url
+    page.get_by_role("button", name="Look back").click()
+    plot.click(position={"x": 60, "y": 40})
+    past_bar(page, "As known at 2026-11-24")
+    first = page.url
+    page.locator(".plot .u-over").first.click(position={"x": 90, "y": 40})
+    until(page, f"location.href !== {first!r}")
+    page.locator(".plot").first.focus()
+    page.keyboard.press("Home")
+    page.get_by_role("button", name="Look back").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("at", "why"),
+    [("2026-11-20T14:03:00Z", "no reading had come"), ("2026-11-30T14:03:00Z", "has not come to")],
+    ids=["before the first reading", "beyond the end"],
+)
+def test_an_instant_of_which_nothing_is_known_says_so(visit, at: str, why: str) -> None:
+    page = visit(f"{TWIN}?at={at}")
+    page.get_by_role("heading", name="Nothing can be shown for 2026-11-").wait_for()
+    page.get_by_role("alert").filter(has_text=why).wait_for()
+    assert page.locator(".trend, .schematic").count() == 0
+    assert page.get_by_role("button", name="Stop").is_enabled()
+    page.locator("#main").get_by_role("button", name="Back to live").click()
+    drawn(page)
+
+
+def test_an_instant_that_no_one_can_read_is_the_present(visit) -> None:
+    page = visit(f"{TWIN}?at=yesterday")
+    page.get_by_role("button", name="Approve", exact=True).wait_for()
+    assert calls(page, "recall") == 0
+
+
+def test_a_recall_that_takes_long_is_cancelled_and_one_that_fails_is_tried_again(visit, base) -> None:
+    page = visit(TWIN)
+    drawn(page)
+    steer(base, "slow")
+    page.evaluate("location.hash += '?at=2026-11-24T11:03:00Z'")
+    bar = past_bar(page, "Computing what was known then")
+    bar.get_by_text("2 s").wait_for()
+    assert page.get_by_role("button", name="Stop").is_enabled()
+    bar.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Look back").wait_for()
+    steer(base, "reset")
+    steer(base, "broken")
+    page.evaluate("location.hash += '?at=2026-11-24T11:03:00Z'")
+    page.get_by_role("alert").filter(has_text="The server answered 500.").wait_for()
+    steer(base, "reset")
+    page.get_by_role("button", name="Try again").click()
+    past_bar(page, "As known at 2026-11-24 11:03:00 UTC")

@@ -3,7 +3,7 @@
     python web/mock/server.py --port 8851 [--tick 0.5] [--twins 200]
 
 Sign in with the token `mock` or `mock-viewer` (or open /?token=mock).
-Tests steer it by POST /mock/{quiet|stale|refuse|reset}.
+Tests steer it by POST /mock/{quiet|stale|refuse|slow|broken|reset}; `slow` and `broken` are about recalls.
 """
 
 import argparse
@@ -96,7 +96,10 @@ class Mock:
             s.name: s
             for s in (Site("westfield", "Westfield water", True), Site("quarry", "Quarry water", False), hostile())
         }
-        self.quiet = self.refuse = False
+        self.quiet = self.refuse = self.broken = False
+        self.prompt = getattr(self, "prompt", asyncio.Event())
+        """Recalls are answered while it is set."""
+        self.prompt.set()
         self.sockets: set[WebSocket] = getattr(self, "sockets", set())
 
     def fleet(self) -> list[dict]:
@@ -195,6 +198,11 @@ def build(count: int = 200, tick: float = 0.5) -> Starlette:
                 return JSONResponse(site.history(names, float(q["start"]), float(q["end"]), int(q.get("points", 500))))
             if what == "diagnose":
                 return JSONResponse(site.diagnose())
+            if what == "recall":
+                await mock.prompt.wait()
+                if mock.broken:
+                    return JSONResponse(None, 500)
+                return JSONResponse(site.recall(float(q["at"]), "event_time" in q))
             if what == "forecast":
                 return JSONResponse(site.forecast())
             if what == "alarms":
@@ -227,8 +235,10 @@ def build(count: int = 200, tick: float = 0.5) -> Starlette:
         verb = request.path_params["verb"]
         if verb == "reset":
             mock.reset()
-        elif verb == "quiet":
-            mock.quiet = True
+        elif verb in {"quiet", "broken"}:
+            setattr(mock, verb, True)
+        elif verb == "slow":
+            mock.prompt.clear()
         elif verb == "stale":
             for s in mock.sites.values():
                 s.stale_since = s.t

@@ -7,6 +7,8 @@ from plant import INPUTS, MARGINS, PARAMETERS, SENSORS, STATES, STEP, T0, Wave, 
 
 LEVELS = [0.025, 0.25, 0.5, 0.75, 0.975]
 Z = [-1.96, -0.674, 0.0, 0.674, 1.96]
+BEGUN = T0
+"""Nothing was recorded before."""
 SCHEMATIC = (Path(__file__).parent / "schematic.svg").read_text()
 
 
@@ -212,26 +214,53 @@ class Site:
             "power_high": 100.0 - s["power"],
         }
 
-    def frame(self) -> dict:
-        """What is now."""
-        alarms = [a for a in self.alarms if a["state"] == "active"]
+    def recall(self, at: float, event_time: bool) -> dict:
+        """What was known at a time since `BEGUN`; what came later has moved the tank volume and one flow since."""
+        at = math.floor(at / STEP) * STEP
+        if at > self.t:
+            raise Refused("input", f"The plant's own clock has not come to {at:.0f}.", "")
+        if at < BEGUN:
+            raise Refused("input", f"Nothing is kept of twin {self.name!r} at {at:.0f}: no reading had come.", "")
+        frame = self.frame(at)
+        if not event_time:
+            volume, town = frame["states"]["volume"], frame["sensors"]["q_town"]
+            wide = volume["high"] - volume["mean"]
+            frame["states"]["volume"] = {k: v - 1.5 * wide for k, v in volume.items()}
+            town["value"], town["health"], town["age"] = None, "missing", STEP
+        return {
+            "twin": self.name,
+            "at": at,
+            "by": "event time" if event_time else "wall clock",
+            "t": at,
+            "digest": "5f" * 32,
+            "rows": 1234,
+            "received": at,
+            "folded": 57,
+            "note": "",
+            "frame": frame,
+        }
+
+    def frame(self, then: float | None = None) -> dict:
+        """What is now, or what was."""
+        at = self.t if then is None else then
+        alarms = [a for a in self.alarms if a["state"] == "active" and a["t"] <= at]
         worst = min((a["priority"] for a in alarms), default=4)
         return {
             "type": "frame",
             "twin": self.name,
-            "t": self.t,
-            "wall": self.t,
+            "t": at,
+            "wall": at,
             "status": "act" if worst == 1 else "watch" if worst == 2 else "good",
             "level": self.level,
             "stopped": self.stopped,
             "stale": self.stale_since is not None,
             "data_age": 0.0 if self.stale_since is None else self.t - self.stale_since,
-            "sensors": {n: self._sensor(n, self.t) for n in SENSORS},
-            "states": {n: self._state(n, self.t) for n in STATES},
-            "inputs": {n: {"value": step_input(w, self.t)} for n, w in INPUTS.items()},
-            "margins": self._margins(self.t),
+            "sensors": {n: self._sensor(n, at) for n in SENSORS},
+            "states": {n: self._state(n, at) for n in STATES},
+            "inputs": {n: {"value": step_input(w, at)} for n, w in INPUTS.items()},
+            "margins": self._margins(at),
             "nis": 1.02,
-            "alarms": self.alarms,
+            "alarms": [a for a in self.alarms if a["t"] <= at],
             "proposals": self.proposals,
         }
 

@@ -6,6 +6,7 @@ import "./style/layout.css";
 import "./style/panels.css";
 import "./style/trust.css";
 import "./style/fleet.css";
+import "./style/past.css";
 import "./style/phone.css";
 import { App } from "./App.tsx";
 import { startRoute } from "./state/route.ts";

@@ -43,8 +43,8 @@ function search(query: Query): string {
   return text ? `?${text}` : "";
 }
 
-export function get<T>(path: string, query: Query = {}): Promise<T> {
-  return call<T>(path + search(query), { method: "GET" });
+export function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
+  return call<T>(path + search(query), { method: "GET", ...(signal && { signal }) });
 }
 
 export function post<T>(path: string, body: unknown = {}): Promise<T> {
@@ -57,9 +57,9 @@ export function post<T>(path: string, body: unknown = {}): Promise<T> {
 
 const twinPath = (twin: string, capability: string) => `twins/${encodeURIComponent(twin)}/${capability}`;
 
-/** Asks one twin: `ask("tank", "history", {...})`. */
-export function query<T>(twin: string, capability: string, params: Query = {}): Promise<T> {
-  return get<T>(twinPath(twin, capability), params);
+/** Asks one twin: `ask("tank", "history", {...})`; `signal` breaks it off. */
+export function query<T>(twin: string, capability: string, params: Query = {}, signal?: AbortSignal): Promise<T> {
+  return get<T>(twinPath(twin, capability), params, signal);
 }
 
 /** Commands one twin: `command("tank", "approve", {...})`. */

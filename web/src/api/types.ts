@@ -130,6 +130,20 @@ export interface Frame {
   proposals: Proposal[];
 }
 
+/** What was known at a past moment: the frame of then and what it rests on. `at` and `received` are wall time. */
+export interface RecallOut {
+  twin: string;
+  at: number;
+  t: number;
+  digest: string;
+  rows: number;
+  received: Num;
+  folded: number;
+  /** Why the last bits may differ; empty when nothing says so. */
+  note: string;
+  frame: Frame;
+}
+
 export type Verdict = "consistent" | "overconfident" | "cautious" | "unknown";
 
 /** What the last innovations say about one sensor; `bias` and `spread` in predicted standard deviations. */

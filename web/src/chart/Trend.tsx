@@ -69,7 +69,7 @@ export function Trend(props: Props) {
         ref={host}
         tabIndex={0}
         role="img"
-        aria-label={`${signal.label}: measured, estimate and forecast over time. Arrow keys move, plus and minus zoom, Home returns to live.`}
+        aria-label={`${signal.label}: measured, estimate and forecast over time. Arrow keys move, plus and minus zoom, ${session.past === null ? "Home returns to live" : "the diamond is what was believed then; Home returns to live"}.`}
         onKeyDown={onKey}
       />
       <p class="trend-line" ref={line} />

@@ -10,6 +10,8 @@ export interface Ink {
   fan50: string;
   limit: string;
   now: string;
+  then: string;
+  ground: string;
   act: string;
   watch: string;
   compare: string;
@@ -30,6 +32,8 @@ export function readInk(): Ink {
     fan50: of("fan50"),
     limit: of("limit"),
     now: of("ink-3"),
+    then: of("ink"),
+    ground: of("panel"),
     act: of("act"),
     watch: of("watch"),
     compare: of("compare"),

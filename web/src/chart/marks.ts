@@ -34,6 +34,46 @@ export function drawNow(u: uPlot, now: number, ink: Ink): void {
   line(u, x, top, x, top + height, ink.now, [2, 3]);
 }
 
+/** What was believed at an instant: its value as a diamond, its 95 % band as a bar. */
+export interface Then {
+  t: number;
+  mid: number;
+  low: number | null;
+  high: number | null;
+}
+
+export function drawThen(u: uPlot, then: Then | null, ink: Ink): void {
+  if (!then) return;
+  const { ctx } = u;
+  const { left, width } = u.bbox;
+  const x = Math.round(u.valToPos(then.t, "x", true)) + 0.5;
+  if (x < left || x > left + width) return;
+  const [y, size] = [u.valToPos(then.mid, "y", true), 5 * devicePixelRatio];
+  ctx.save();
+  ctx.strokeStyle = ink.then;
+  ctx.fillStyle = ink.ground;
+  ctx.lineWidth = 2 * devicePixelRatio;
+  ctx.beginPath();
+  if (then.low !== null && then.high !== null) {
+    for (const end of [u.valToPos(then.low, "y", true), u.valToPos(then.high, "y", true)]) {
+      ctx.moveTo(x, y);
+      ctx.lineTo(x, end);
+      ctx.moveTo(x - size, end);
+      ctx.lineTo(x + size, end);
+    }
+    ctx.stroke();
+  }
+  ctx.beginPath();
+  ctx.moveTo(x, y - size);
+  ctx.lineTo(x + size, y);
+  ctx.lineTo(x, y + size);
+  ctx.lineTo(x - size, y);
+  ctx.closePath();
+  ctx.fill();
+  ctx.stroke();
+  ctx.restore();
+}
+
 /** A small triangle on the time axis for each alarm; filled for priority 1, hollow for the others. */
 export function drawAlarms(u: uPlot, alarms: readonly Alarm[], ink: Ink): void {
   const { ctx } = u;

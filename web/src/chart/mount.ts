@@ -8,7 +8,9 @@ import { assemble, extent, fanOf, type Table } from "./assemble.ts";
 import { readInk } from "./ink.ts";
 import { makePlot, pointTo } from "./plot.ts";
 import { pointAt, rowTime } from "./point.ts";
-import { idleLine, readout, type Kind } from "./readout.ts";
+import { lookAt } from "../state/past.ts";
+import type { Then } from "./marks.ts";
+import { idleLine, nowOf, readout, type Kind } from "./readout.ts";
 
 const PACE = 200; // ms between draws of one chart
 const LEAST = 40; // px; a chart smaller than this is not drawn
@@ -45,6 +47,21 @@ export function mountTrend(
     session.pointed.set(t === null ? null : rowTime(session.track.get(), session.forecast.get(), t));
   };
 
+  const then = (): Then | null => {
+    const frame = session.past === null ? null : session.frame.get();
+    const { mid, value, low, high } = nowOf(frame, kind, signal.name);
+    const at = mid ?? value;
+    return frame && at !== null ? { t: frame.t, mid: at, low, high } : null;
+  };
+
+  /** Lowest and highest value in sight, with what was believed then. */
+  const seen = (): [number, number] | null => {
+    const found = table ? extent(table, ...session.shown()) : null;
+    const past = then();
+    const [low, high] = [past?.low ?? past?.mid ?? Infinity, past?.high ?? past?.mid ?? -Infinity];
+    return found ? [Math.min(found[0], low), Math.max(found[1], high)] : past ? [low, high] : null;
+  };
+
   const make = (data: uPlot.AlignedData, width: number, height: number): uPlot => {
     const u = makePlot(
       {
@@ -55,16 +72,20 @@ export function mountTrend(
         noise: signal.noise,
         whole: kind === "input",
         stepped: kind === "input",
-        extent: () => (table ? extent(table, ...session.shown()) : null),
+        extent: seen,
+        then,
         now: () => session.frame.get()?.t ?? NaN,
         alarms: () => session.frame.get()?.alarms.filter((a) => a.state === "active" && a.subject === signal.name) ?? [],
         onPoint,
+        onClick: (t) => {
+          if (session.picking.get()) lookAt(Math.round(t));
+        },
         onSelect: (min, max) => session.view.set({ ...session.view.get(), live: false, min, max }),
       },
       data,
       where,
     );
-    u.over.addEventListener("dblclick", () => session.view.set({ ...session.view.get(), live: true }));
+    if (session.past === null) u.over.addEventListener("dblclick", () => session.view.set({ ...session.view.get(), live: true }));
     u.over.addEventListener("wheel", onWheel, { passive: false });
     return u;
   };

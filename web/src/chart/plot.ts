@@ -4,7 +4,7 @@ import type { Alarm } from "../api/types.ts";
 import { F_HIGH, F_LOW, F_LOWER, F_UPPER, HIGH, LOW } from "./assemble.ts";
 import { TIME_STEPS, timeLabels, valueLabels, valueRange, type Limits } from "./axis.ts";
 import type { Ink } from "./ink.ts";
-import { drawAlarms, drawLimits, drawNow } from "./marks.ts";
+import { drawAlarms, drawLimits, drawNow, drawThen, type Then } from "./marks.ts";
 
 export interface PlotSpec {
   width: number;
@@ -19,11 +19,16 @@ export interface PlotSpec {
   extent(): [number, number] | null;
   now(): number;
   alarms(): readonly Alarm[];
+  /** What was believed at the instant that is looked back to; null in the present. */
+  then(): Then | null;
   /** The pointer moved to this time on this chart, or left it. */
   onPoint(t: number | null): void;
   onSelect(min: number, max: number): void;
+  /** A click, not a drag, at this time. */
+  onClick(t: number): void;
 }
 
+const STILL = 6; // px that a click may move; from there on it is a drag, which zooms
 const FONT = '11px "Inter Variable", system-ui, sans-serif';
 
 function series(spec: PlotSpec): uPlot.Series[] {
@@ -80,7 +85,7 @@ export function makePlot(spec: PlotSpec, data: uPlot.AlignedData, where: HTMLEle
       },
       hooks: {
         drawAxes: [(u) => drawLimits(u, spec.limits, ink)],
-        draw: [(u) => drawNow(u, spec.now(), ink), (u) => drawAlarms(u, spec.alarms(), ink)],
+        draw: [(u) => drawNow(u, spec.now(), ink), (u) => drawAlarms(u, spec.alarms(), ink), (u) => drawThen(u, spec.then(), ink)],
         setCursor: [
           (u) => {
             const left = u.cursor.left ?? -1;
@@ -89,7 +94,7 @@ export function makePlot(spec: PlotSpec, data: uPlot.AlignedData, where: HTMLEle
         ],
         setSelect: [
           (u) => {
-            if (u.select.width < 6) return;
+            if (u.select.width < STILL) return;
             const [min, max] = [u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x")];
             u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
             spec.onSelect(min, max);
@@ -100,6 +105,13 @@ export function makePlot(spec: PlotSpec, data: uPlot.AlignedData, where: HTMLEle
     data,
     where,
   );
+  let pressed = 0;
+  plot.over.addEventListener("mousedown", (e) => {
+    pressed = e.clientX;
+  });
+  plot.over.addEventListener("click", (e) => {
+    if (Math.abs(e.clientX - pressed) < STILL) spec.onClick(plot.posToVal(e.offsetX, "x"));
+  });
   plot.over.addEventListener("mouseenter", () => {
     under = true;
   });

@@ -36,12 +36,14 @@ function Details({ session, alarm }: { session: TwinSession; alarm: Alarm }) {
       {!why && <Facts facts={Object.entries(alarm.evidence).map(([label, value]) => ({ label, value }))} />}
       {alarm.note && <p class="quiet">Note{alarm.by ? ` by ${alarm.by}` : ""}: {alarm.note}</p>}
       {why && <Explained out={why} />}
-      <label class="field">
-        Note (kept with the acknowledgement)
-        <input value={note} onInput={(e) => setNote(e.currentTarget.value)} maxLength={500} />
-      </label>
+      {session.past === null && (
+        <label class="field">
+          Note (kept with the acknowledgement)
+          <input value={note} onInput={(e) => setNote(e.currentTarget.value)} maxLength={500} />
+        </label>
+      )}
       <div class="buttons">
-        {alarm.state === "active" && (
+        {session.past === null && alarm.state === "active" && (
           <button type="button" disabled={action.busy || denied} title={title} onClick={() => send("acknowledge", { note })}>Acknowledge with note</button>
         )}
         <button
@@ -51,7 +53,7 @@ function Details({ session, alarm }: { session: TwinSession; alarm: Alarm }) {
         >
           Explain
         </button>
-        {alarm.state !== "shelved" && [15, 60, 480].map((minutes) => (
+        {session.past === null && alarm.state !== "shelved" && [15, 60, 480].map((minutes) => (
           <button key={minutes} type="button" class="quiet" disabled={action.busy || denied} title={title} onClick={() => send("shelve", { minutes })}>
             Shelve {span(60 * minutes)}
           </button>
@@ -79,7 +81,7 @@ export function AlarmRow({ session, alarm, now }: { session: TwinSession; alarm:
             {alarm.state !== "active" && ` · ${alarm.state}${alarm.by ? ` by ${alarm.by}` : ""}`}
           </small>
         </button>
-        {alarm.state === "active" && (
+        {session.past === null && alarm.state === "active" && (
           <button
             type="button"
             disabled={action.busy || denied}

@@ -69,7 +69,7 @@ function Pending({ session, p, frame, describe }: { session: TwinSession; p: Pro
     <Card
       title="Proposed action"
       class="approval"
-      aside={<span class={`aside${left < 120 ? " soon" : ""}`}>expires in {span(left)} ({clockShort(p.expires)})</span>}
+      aside={<span class={`aside${left < 120 && session.past === null ? " soon" : ""}`}>{session.past === null ? "expires" : "then to expire"} in {span(left)} ({clockShort(p.expires)})</span>}
     >
       <Values p={p} frame={frame} describe={describe} />
       <p class={`why${open || !rest.length ? "" : " clamp"}`}>{sentenceUnits(p.reason)} <span class="quiet">From {p.proposer.replace(/^user:/, "")}.</span></p>
@@ -81,7 +81,7 @@ function Pending({ session, p, frame, describe }: { session: TwinSession; p: Pro
           <EffectTable rows={rest} head={false} />
         </details>
       )}
-      <div class="decide">
+      {session.past === null ? <div class="decide">
         <input
           aria-label="Reason for the decision"
           aria-invalid={missing}
@@ -100,7 +100,7 @@ function Pending({ session, p, frame, describe }: { session: TwinSession; p: Pro
           Approve
         </button>
         <button type="button" disabled={action.busy || denied} title={title} onClick={reject}>Reject</button>
-      </div>
+      </div> : <p class="quiet then">As proposed then. Whether it still waits, and its approval, are on the live page.</p>}
       {why
         ? <Explained out={why} />
         : (

@@ -89,15 +89,17 @@ function StopDialog({ session, stopped, onClose }: { session: TwinSession; stopp
   );
 }
 
-export function Autonomy({ session }: { session: TwinSession }) {
+/** Always of the present: the stop works also while the page shows the past (`past`), the level waits. */
+export function Autonomy({ session, past }: { session: TwinSession; past: number | null }) {
   const frame = useStore(session.frame);
   const { denied, title } = useRole("operator");
+  const level = useRole("operator", past);
   const [open, setOpen] = useState<"" | "level" | "stop">("");
   if (!frame) return null;
   const close = () => setOpen("");
   return (
     <div class="autonomy">
-      <button type="button" class="level" disabled={denied} title={title} onClick={() => setOpen("level")}>
+      <button type="button" class="level" disabled={level.denied} title={level.title} onClick={() => setOpen("level")}>
         <LevelSteps level={frame.level} /><span class="sr">Autonomy level</span> L{frame.level} <span class="wide">{levelWord(frame.level)}</span>
       </button>
       <button type="button" disabled={denied} title={title} class={`stop${frame.stopped ? " latched" : ""}`} onClick={() => setOpen("stop")}>

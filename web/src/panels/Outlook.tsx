@@ -53,7 +53,7 @@ export function Outlook({ session, describe }: { session: TwinSession; describe:
     <Card
       title="Limits ahead"
       class="outlook"
-      aside={<span class="aside">{horizon === null ? "no forecast yet" : `next ${span(horizon)}`}</span>}
+      aside={<span class="aside">{session.past !== null ? "margins as known then" : horizon === null ? "no forecast yet" : `next ${span(horizon)}`}</span>}
     >
       {rows.length === 0 ? (
         <p class="empty">This twin declares no limit.</p>

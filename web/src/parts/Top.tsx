@@ -8,13 +8,15 @@ import { Icon } from "./icons.tsx";
 
 const WORDS: Record<Liveness["word"], string> = { connecting: "Connecting", live: "Live", stale: "Stale", reconnecting: "Reconnecting" };
 
-export function Fresh({ state }: { state: Liveness }) {
+/** `past`: the page shows the past, whatever the stream says. */
+export function Fresh({ state, past = false }: { state: Liveness; past?: boolean }) {
+  const quiet = past && state.word === "live";
   return (
     <span class={`fresh ${state.word}`} role="status">
       <svg viewBox="0 0 12 12" width="10" height="10" aria-hidden="true">
-        {state.word === "live" ? <circle cx="6" cy="6" r="4.5" /> : <circle class="hollow" cx="6" cy="6" r="4" />}
+        {state.word === "live" && !past ? <circle cx="6" cy="6" r="4.5" /> : <circle class="hollow" cx="6" cy="6" r="4" />}
       </svg>
-      {WORDS[state.word]}
+      {quiet ? "Past view" : WORDS[state.word]}
     </span>
   );
 }
@@ -40,7 +42,7 @@ export function Banner({ state, onRetry }: { state: Liveness; onRetry(): void })
   return null;
 }
 
-export function Top(props: { crumb: ComponentChildren; tabs?: ComponentChildren; t: number | null; state: Liveness; children?: ComponentChildren }) {
+export function Top(props: { crumb: ComponentChildren; tabs?: ComponentChildren; t: number | null; state: Liveness; past?: boolean; children?: ComponentChildren }) {
   const shade = useStore(theme);
   return (
     <header class="top">
@@ -48,8 +50,8 @@ export function Top(props: { crumb: ComponentChildren; tabs?: ComponentChildren;
       <nav class="crumb" aria-label="Place">{props.crumb}</nav>
       {props.tabs}
       <span class="grow" />
-      {props.t !== null && <time class="asset-time"><span class="wide">{date(props.t)} </span>{clock(props.t)} UTC</time>}
-      <Fresh state={props.state} />
+      {props.t !== null && <time class="asset-time">{props.past && "now "}<span class="wide">{date(props.t)} </span>{clock(props.t)} UTC</time>}
+      <Fresh state={props.state} past={props.past ?? false} />
       {props.children}
       <button type="button" class="square quiet" onClick={toggleTheme} aria-label={shade === "dark" ? "Light theme" : "Dark theme"}>
         <Icon name={shade === "dark" ? "sun" : "moon"} />

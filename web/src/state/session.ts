@@ -17,8 +17,12 @@ export function includes(mine: string | null, least: Role): boolean {
   return rank < 0 || rank >= ROLES.indexOf(least);
 }
 
-/** Properties of a button that needs a role: it is shown, and says why it cannot be used. */
-export function useRole(least: Role): { denied: boolean; title: string | undefined } {
-  const denied = !includes(useStore(role), least);
-  return { denied, title: denied ? `Needs the role ${least}` : undefined };
+/**
+ * Properties of a button that acts: it is shown, and says why it cannot be used. Nothing acts in the past: `past` is the
+ * instant that its panel shows, null for the present.
+ */
+export function useRole(least: Role, past: number | null = null): { denied: boolean; title: string | undefined } {
+  const weak = !includes(useStore(role), least);
+  if (past !== null) return { denied: true, title: "This is the past; go back to live to act" };
+  return { denied: weak, title: weak ? `Needs the role ${least}` : undefined };
 }

@@ -24,6 +24,10 @@ export interface TwinSession {
   /** Browser time of the newest frame, ms. */
   heard: Store<number>;
   live: Live;
+  /** The instant that is shown as it was known then; null: the present. */
+  past: number | null;
+  /** Whether a click in a chart chooses an instant to look back to. */
+  picking: Store<boolean>;
   /** The window of time that the charts show. */
   shown(): [number, number];
   want(signal: string): void;
@@ -134,6 +138,8 @@ export function openTwin(name: string, { range, window: fixed }: Opening): TwinS
 
   return {
     name, describe, frame, forecast, view, pointed, error, heard, live,
+    past: null,
+    picking: store<boolean>(false),
     track: recorder.track,
     step: recorder.step,
     want: recorder.want,

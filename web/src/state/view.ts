@@ -47,6 +47,13 @@ export function window_(view: View, now: number, forecastEnd: number | null): [n
   return [now - view.range, now + ahead];
 }
 
+const BEFORE = 0.7; // share of the window before an instant that is looked at
+
+/** A window of a width about an instant: most of it shows what led there. */
+export function around(at: number, width: number): [number, number] {
+  return [at - BEFORE * width, at + (1 - BEFORE) * width];
+}
+
 /** Shifts the window by a share of its width; it stands still from then on. */
 export function pan(view: View, shown: [number, number], share: number): View {
   const by = share * (shown[1] - shown[0]);
