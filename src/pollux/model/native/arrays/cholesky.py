@@ -9,7 +9,7 @@ The block on the diagonal is factored in registers. A pivot that is not positive
 Source: Golub and Van Loan (2013), Matrix Computations, sec. 4.2.6 (block Cholesky, in the left-looking order).
 """
 
-from pollux.model.native.arrays.loops import address, copy, load, load_one, store, take
+from pollux.model.native.arrays.loops import address, copy, load, load_one, places, store, take
 from pollux.model.native.arrays.pen import Index, Pen
 from pollux.model.native.arrays.product import fma, matrix
 from pollux.model.native.arrays.view import View
@@ -25,14 +25,7 @@ def cholesky(pen: Pen, x: View) -> View:
     inside = U.sliced([0] * (axes + 2), (*lead, n, n), [1] * (axes + 2))
     copy(pen, x.transposed(turned), inside)
 
-    def each(at: tuple[Index, ...]) -> None:
-        if len(at) < axes:
-            with pen.loop(lead[len(at)]) as i:
-                each((*at, i))
-        else:
-            _factor(pen, matrix(pen, U, at), n)
-
-    each(())
+    places(pen, lead, lambda at: _factor(pen, matrix(pen, U, at), n))
     return inside.transposed(turned)
 
 

@@ -7,7 +7,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from pollux.model.native.arrays.loops import Here, address, copy, lay, nest, order_of, packed, read, store, take
+from pollux.model.native.arrays.loops import (
+    Here,
+    address,
+    copy,
+    lay,
+    nest,
+    order_of,
+    packed,
+    places,
+    read,
+    store,
+    take,
+)  # fmt: skip
 from pollux.model.native.arrays.moves import whole, within
 from pollux.model.native.arrays.pen import Index, Pen
 from pollux.model.native.arrays.view import View
@@ -37,7 +49,7 @@ def gather(pen: Pen, eqn: Any, x: View, index: View, known: np.ndarray | None) -
         place = address(pen, out, at, [out.strides[d] for d in batch])
         copy(pen, source, View(place, x.dtype, source.shape, tuple(out.strides[d] for d in numbers.offset_dims)))
 
-    _places(pen, [out.shape[d] for d in batch], index, numbers.start_index_map, x.shape, sizes, p["mode"], one)
+    _visit(pen, [out.shape[d] for d in batch], index, numbers.start_index_map, x.shape, sizes, p["mode"], one)
     return out
 
 
@@ -67,11 +79,11 @@ def scatter(pen: Pen, eqn: Any, x: View, index: View, update: View, name: str | 
             _combine(pen, name, source, target)
 
     axes = numbers.scatter_dims_to_operand_dims
-    _places(pen, [update.shape[d] for d in batch], index, axes, x.shape, sizes, mode, one)
+    _visit(pen, [update.shape[d] for d in batch], index, axes, x.shape, sizes, mode, one)
     return out
 
 
-def _places(
+def _visit(
     pen: Pen,
     counts: Sequence[int],
     index: View,
@@ -83,11 +95,7 @@ def _places(
 ) -> None:
     """`one` for each place; a place out of range is left out where the mode says so, else moved inside."""
 
-    def down(at: tuple[Index, ...]) -> None:
-        if len(at) < len(counts):
-            with pen.loop(counts[len(at)]) as i:
-                down((*at, i))
-            return
+    def turn(at: tuple[Index, ...]) -> None:
         starts: list[Index] = [0] * len(shape)
         inside = "true"
         for k, axis in enumerate(axes):
@@ -101,7 +109,7 @@ def _places(
         with pen.when(inside):
             one(at, starts)
 
-    down(())
+    places(pen, counts, turn)
 
 
 def _drops(mode: Any) -> bool:

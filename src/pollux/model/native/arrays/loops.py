@@ -99,6 +99,19 @@ def nest(pen: Pen, layout: Lay, write: Callable[[Here], None], outer: Callable[[
     down(0, ())
 
 
+def places(pen: Pen, counts: Sequence[int], turn: Callable[[tuple[Index, ...]], None]) -> None:
+    """Loops over all places of some axes; `turn` is called with their counters."""
+
+    def down(at: tuple[Index, ...]) -> None:
+        if len(at) == len(counts):
+            turn(at)
+            return
+        with pen.loop(counts[len(at)]) as i:
+            down((*at, i))
+
+    down(())
+
+
 def mask(lanes: int, count: int) -> str:
     """The first `count` lanes."""
     return f"<{', '.join(f'i1 {int(k < count)}' for k in range(lanes))}>"

@@ -9,8 +9,6 @@ Source: Goto and van de Geijn (2008), Anatomy of high-performance matrix multipl
 kernel alone: what is multiplied here fits into the cache).
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
 from pollux.model.native.arrays.loops import (
@@ -22,6 +20,7 @@ from pollux.model.native.arrays.loops import (
     mask,
     nest,
     packed,
+    places,
     read,
     store,
     take,
@@ -62,7 +61,7 @@ def product(pen: Pen, a: View, b: View, dimensions: tuple, dtype: np.dtype) -> V
         if B.strides[-1] != 1:
             B = packed(pen, B)
         C = take(pen, dtype, (*lead, m, w))
-        _batches(pen, lead, (A, B, C), lambda x, y, z: multiply(pen, x, y, z))
+        places(pen, lead, lambda at: multiply(pen, *(matrix(pen, v, at) for v in (A, B, C))))
     if flip:
         C = C.transposed([*range(n), n + 1, n])
     return reshape(pen, C, (*lead, *a_rows, *b_rows))
@@ -142,19 +141,6 @@ def _matrix(pen: Pen, x: View, batch: tuple, free: list[int], summed: tuple) -> 
     rows = list(x.shape[len(batch) : len(batch) + len(free)])
     shape = (*lead, int(np.prod(rows, dtype=int)), int(np.prod(x.shape[len(batch) + len(free) :], dtype=int)))
     return reshape(pen, x, shape), rows
-
-
-def _batches(pen: Pen, lead: list[int], views: tuple[View, ...], fn: Callable[..., None]) -> None:
-    """`fn` on the matrices of each batch."""
-
-    def down(at: tuple[Index, ...]) -> None:
-        if len(at) < len(lead):
-            with pen.loop(lead[len(at)]) as i:
-                down((*at, i))
-            return
-        fn(*(matrix(pen, v, at) for v in views))
-
-    down(())
 
 
 def matrix(pen: Pen, view: View, at: tuple[Index, ...]) -> View:

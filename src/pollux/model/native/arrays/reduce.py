@@ -1,17 +1,16 @@
-"""Sums, products, extremes along axes, and what runs along one axis (cumulative sums, the place of an extreme)."""
+"""Sums, products and extremes over axes."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from pollux.model.native.arrays.loops import Here, Lay, address, lay, load, mask, nest, order_of, packed, read, store
+from pollux.model.native.arrays.loops import Here, address, lay, load, mask, nest, places, read, store
 from pollux.model.native.arrays.loops import take as room
 from pollux.model.native.arrays.pen import Index, Pen
 from pollux.model.native.arrays.view import View
 from pollux.model.native.scalars import Lanes
 from pollux.model.native.tape import UnsupportedError
-from pollux.model.native.text import zero
 
 STARTS: dict[str, Callable[[np.dtype], Any]] = {
     "add": lambda d: d.type(0),
@@ -58,7 +57,7 @@ def _across(pen: Pen, name: str, x: View, kept: tuple[int, ...], axes: tuple[int
                 old = pen.put(f"load {kind}, ptr {s}")
                 pen.line(f"store {kind} {pen.op(lanes, name, x.dtype, old, value)}, ptr {s}")
 
-        _over(pen, [x.shape[a] for a in axes], turn)
+        places(pen, [x.shape[a] for a in axes], turn)
         for k, s in enumerate(sums):
             here = (*at, pen.add(inner, k * w))
             strides = [*(out.strides[kept.index(a)] for a in slow), 1]
@@ -80,7 +79,7 @@ def _across(pen: Pen, name: str, x: View, kept: tuple[int, ...], axes: tuple[int
         if n % w:
             piece(pen.many, mask(w, n % w), at, whole * w, 1)
 
-    _over(pen, [x.shape[a] for a in slow], row)
+    places(pen, [x.shape[a] for a in slow], row)
     return out
 
 
@@ -114,7 +113,7 @@ def _along(pen: Pen, name: str, x: View, kept: tuple[int, ...], axes: tuple[int,
         total = pen.op(pen.one, name, x.dtype, pen.put(f"load {kind}, ptr {one}"), _lanes(pen, name, x.dtype, many))
         store(pen, x.dtype, total, address(pen, out, at, out.strides), pen.one)
 
-    _over(pen, [x.shape[a] for a in kept], row)
+    places(pen, [x.shape[a] for a in kept], row)
     return out
 
 
@@ -137,81 +136,3 @@ def _lanes(pen: Pen, name: str, dtype: np.dtype, slot: str) -> str:
         value = pen.op(lanes, name, dtype, *halves)
         pen.declared.update(lanes.intrinsics.values())
     return value
-
-
-def cumulative(pen: Pen, name: str, x: View, axis: int, reverse: bool) -> View:
-    """`name` of everything up to here along one axis."""
-    out = packed(pen, x, order_of([x]))
-    source = out.flipped([axis]) if reverse else out
-    before = source.sliced([0] * len(x.shape), [n - (a == axis) for a, n in enumerate(x.shape)], [1] * len(x.shape))
-    after = source.sliced([int(a == axis) for a in range(len(x.shape))], x.shape, [1] * len(x.shape))
-    if not after.size:
-        return out
-    slow = (axis, *(a for a in order_of([out]) if a != axis))
-    layout = _apart(after, before, slow)
-
-    def write(here: Here) -> None:
-        old = read(pen, before, layout.strides[0], here)
-        new = read(pen, after, layout.strides[1], here)
-        value = pen.op(here.lanes, name, x.dtype, old, new)
-        store(pen, x.dtype, value, address(pen, after, here.at, layout.strides[1]), here.lanes, here.mask)
-
-    if layout.counts and layout.counts[-1] == after.shape[axis] and len(layout.counts) == 1:
-        with pen.loop(after.shape[axis]) as i:  # one after the other
-            write(Here(pen.one, None, (i,)))
-    else:
-        nest(pen, layout, write, lambda at: None)
-    return out
-
-
-def _apart(a: View, b: View, order: tuple[int, ...]) -> Lay:
-    """The layout of two views whose slowest axis is not merged with the others."""
-    inner = lay(a.shape, (b.strides, a.strides), order[1:])
-    first = order[0]
-    return Lay(
-        (a.shape[first], *inner.counts), ((b.strides[first], *inner.strides[0]), (a.strides[first], *inner.strides[1]))
-    )
-
-
-def place_of(pen: Pen, name: str, x: View, axis: int, dtype: np.dtype) -> View:
-    """`argmax` (name "gt") and `argmin` ("lt") along one axis: the first best; the first NaN, if there is one."""
-    kept = tuple(a for a in range(len(x.shape)) if a != axis)
-    out = room(pen, dtype, [x.shape[a] for a in kept])
-    kind, number = pen.one.type(x.dtype), pen.one.type(dtype)
-
-    def one(at: tuple[Index, ...]) -> None:
-        best, where = pen.slot(kind), pen.slot(number)
-        strides = [*(x.strides[a] for a in kept), x.strides[axis]]
-        first = load(pen, x.dtype, address(pen, x, (*at, 0), strides), pen.one)
-        pen.line(f"store {kind} {first}, ptr {best}")
-        pen.line(f"store {number} {zero(number, 1)}, ptr {where}")
-        if x.shape[axis] > 1:
-            with pen.loop(x.shape[axis], start=1) as k:
-                e = load(pen, x.dtype, address(pen, x, (*at, k), strides), pen.one)
-                old = pen.put(f"load {kind}, ptr {best}")
-                better = pen.op(pen.one, name, x.dtype, e, old, result=bool)
-                if x.dtype.kind == "f":
-                    nan, sound = (pen.op(pen.one, c, x.dtype, v, v, result=bool) for c, v in (("ne", e), ("eq", old)))
-                    better = pen.put(f"or i1 {better}, {pen.put(f'and i1 {nan}, {sound}')}")
-                with pen.when(better):
-                    pen.line(f"store {kind} {e}, ptr {best}")
-                    place = k if number == "i64" else pen.put(f"trunc i64 {k} to {number}")
-                    pen.line(f"store {number} {place}, ptr {where}")
-        found = pen.put(f"load {number}, ptr {where}")
-        store(pen, dtype, found, address(pen, out, at, out.strides), pen.one)
-
-    _over(pen, [x.shape[a] for a in kept], one)
-    return out
-
-
-def _over(pen: Pen, counts: list[int], turn: Callable[[tuple[Index, ...]], None]) -> None:
-    """A turn for each place of some axes."""
-
-    def down(at: tuple[Index, ...]) -> None:
-        if len(at) == len(counts):
-            turn(at)
-            return
-        with pen.loop(counts[len(at)]) as i:
-            down((*at, i))
-
-    down(())

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 
 from pollux.model.native.arrays import moves
+from pollux.model.native.arrays.along import cumulative, place_of
 from pollux.model.native.arrays.cholesky import cholesky
 from pollux.model.native.arrays.indexed import gather, scatter
 from pollux.model.native.arrays.nodes import Node
 from pollux.model.native.arrays.pen import Pen
 from pollux.model.native.arrays.product import product
-from pollux.model.native.arrays.reduce import cumulative, place_of, reduce
+from pollux.model.native.arrays.reduce import reduce
 from pollux.model.native.arrays.triangular import triangular_solve
 from pollux.model.native.arrays.view import View
 
@@ -104,7 +105,8 @@ RULES: dict[str, Rule] = {
     "dynamic_slice": _block,
     "dynamic_update_slice": _update,
     "gather": _one(lambda pen, p, node, x, index: gather(pen, node.eqn, x, index, _known(node, 1))),
-    "scatter": _scatter(None), "scatter-add": _scatter("add"), "scatter_add": _scatter("add"),
+    "scatter": _scatter(None),
+    **{f"scatter{mark}{name}": _scatter(name) for mark in "-_" for name in ("add", "mul", "min", "max")},
     "dot_general": _one(lambda pen, p, node, a, b: product(pen, a, b, p["dimension_numbers"], node.outs[0].dtype)),
     "cholesky": _one(lambda pen, p, node, x: cholesky(pen, x)),
     "triangular_solve": _one(_solve),

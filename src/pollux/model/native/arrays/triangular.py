@@ -6,7 +6,7 @@ What is upper, transposed, or written on the right is the same with strides turn
 multiplication with 1 / L_ii, as BLAS does.
 """
 
-from pollux.model.native.arrays.loops import address, load, load_one, load_raw, mask, packed, store
+from pollux.model.native.arrays.loops import address, load, load_one, load_raw, mask, packed, places, store
 from pollux.model.native.arrays.pen import Index, Pen
 from pollux.model.native.arrays.product import fma, matrix
 from pollux.model.native.arrays.view import View
@@ -27,14 +27,7 @@ def triangular_solve(pen: Pen, a: View, b: View, left: bool, lower: bool, transp
     if not down:  # from the last row to the first
         a, rows = a.flipped([axes, axes + 1]), X.flipped([axes])
 
-    def each(at: tuple[Index, ...]) -> None:
-        if len(at) < axes:
-            with pen.loop(lead[len(at)]) as i:
-                each((*at, i))
-        else:
-            _solve(pen, matrix(pen, a, at), matrix(pen, rows, at), unit)
-
-    each(())
+    places(pen, lead, lambda at: _solve(pen, matrix(pen, a, at), matrix(pen, rows, at), unit))
     return X if left else X.transposed(turned)
 
 
