@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from pollux.model.native.arrays.loops import Here, Lay, address, lay, load, nest, order_of, packed, places, read, store
-from pollux.model.native.arrays.loops import take as room
+from pollux.model.native.arrays.loops import Here, Lay, lay, nest, order_of, packed, places, read
+from pollux.model.native.arrays.memory import address, load, store
+from pollux.model.native.arrays.memory import take as room
 from pollux.model.native.arrays.pen import Index, Pen
 from pollux.model.native.arrays.view import View
 from pollux.model.native.text import zero

@@ -9,7 +9,8 @@ The block on the diagonal is factored in registers. A pivot that is not positive
 Source: Golub and Van Loan (2013), Matrix Computations, sec. 4.2.6 (block Cholesky, in the left-looking order).
 """
 
-from pollux.model.native.arrays.loops import address, copy, load, load_one, places, store, take
+from pollux.model.native.arrays.loops import copy, places
+from pollux.model.native.arrays.memory import address, load, load_one, store, take
 from pollux.model.native.arrays.pen import Index, Pen
 from pollux.model.native.arrays.product import fma, matrix
 from pollux.model.native.arrays.view import View

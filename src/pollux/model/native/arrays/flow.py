@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from pollux.model.native.arrays.loops import copy, load_raw, packed, take
+from pollux.model.native.arrays.loops import copy, packed
+from pollux.model.native.arrays.memory import load_raw, take
 from pollux.model.native.arrays.moves import whole
 from pollux.model.native.arrays.nodes import Body, Node, Var
 from pollux.model.native.arrays.pen import Index, Pen

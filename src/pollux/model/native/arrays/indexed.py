@@ -7,19 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from pollux.model.native.arrays.loops import (
-    Here,
-    address,
-    copy,
-    lay,
-    nest,
-    order_of,
-    packed,
-    places,
-    read,
-    store,
-    take,
-)  # fmt: skip
+from pollux.model.native.arrays.loops import Here, copy, lay, nest, order_of, packed, places, read
+from pollux.model.native.arrays.memory import address, store, take
 from pollux.model.native.arrays.moves import whole, within
 from pollux.model.native.arrays.pen import Index, Pen
 from pollux.model.native.arrays.view import View

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from pollux.model.native.arrays.loops import address, copy, load_raw, order_of, packed, take
+from pollux.model.native.arrays.loops import copy, order_of, packed
+from pollux.model.native.arrays.memory import address, load_raw, take
 from pollux.model.native.arrays.pen import Index, Pen
 from pollux.model.native.arrays.view import View, row_major
 

@@ -5,19 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from pollux.model.native.arrays.loops import (
-    Here,
-    Lay,
-    address,
-    lay,
-    load_raw,
-    nest,
-    order_of,
-    packed,
-    read,
-    store,
-    take,
-)  # fmt: skip
+from pollux.model.native.arrays.loops import Here, Lay, lay, nest, order_of, packed, read
+from pollux.model.native.arrays.memory import address, load_raw, store, take
 from pollux.model.native.arrays.nodes import Node, Operand, Var
 from pollux.model.native.arrays.pen import Index, Pen
 from pollux.model.native.arrays.view import View

@@ -11,20 +11,8 @@ kernel alone: what is multiplied here fits into the cache).
 
 import numpy as np
 
-from pollux.model.native.arrays.loops import (
-    Here,
-    address,
-    lay,
-    load,
-    load_one,
-    mask,
-    nest,
-    packed,
-    places,
-    read,
-    store,
-    take,
-)  # fmt: skip
+from pollux.model.native.arrays.loops import Here, lay, nest, packed, places, read
+from pollux.model.native.arrays.memory import address, load, load_one, mask, store, take
 from pollux.model.native.arrays.moves import reshape
 from pollux.model.native.arrays.pen import Index, Pen
 from pollux.model.native.arrays.reduce import reduce

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from pollux.model.native.arrays.loops import Here, address, lay, load, mask, nest, places, read, store
-from pollux.model.native.arrays.loops import take as room
+from pollux.model.native.arrays.loops import Here, lay, nest, places, read
+from pollux.model.native.arrays.memory import address, load, mask, store
+from pollux.model.native.arrays.memory import take as room
 from pollux.model.native.arrays.pen import Index, Pen
 from pollux.model.native.arrays.view import View
 from pollux.model.native.scalars import Lanes

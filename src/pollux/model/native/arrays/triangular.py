@@ -6,7 +6,8 @@ What is upper, transposed, or written on the right is the same with strides turn
 multiplication with 1 / L_ii, as BLAS does.
 """
 
-from pollux.model.native.arrays.loops import address, load, load_one, load_raw, mask, packed, places, store
+from pollux.model.native.arrays.loops import packed, places
+from pollux.model.native.arrays.memory import address, load, load_one, load_raw, mask, store
 from pollux.model.native.arrays.pen import Index, Pen
 from pollux.model.native.arrays.product import fma, matrix
 from pollux.model.native.arrays.view import View
