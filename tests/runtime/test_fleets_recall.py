@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pollux.autonomy.policy import Principal
-from pollux.core.errors import InputError, StoreError
+from pollux.core.errors import InputError, StoreError, WiringError
 from pollux.core.time import ManualClock
 from pollux.runtime.cli import run as command
 from pollux.runtime.cli.recall import offline
@@ -32,7 +32,7 @@ from pollux.runtime.store.seal import seal
 from pollux.runtime.wiring import read_wiring
 
 from .project import write
-from .test_fleets import AREAS, ORDER, WIRING, Bench, columns, on_a_loop
+from .test_fleets import AREAS, ORDER, WIRING, Bench, N, columns, on_a_loop, run
 
 START = 1e9
 MESSAGES = 70
@@ -367,3 +367,41 @@ def test_exports_hold_the_readings_of_a_member_and_of_a_whole_fleet(story, tmp_p
     args = ["-t", "tank-1", "--what", "estimates"]
     assert command(["export", "csv", str(tmp_path / "no"), "--state", str(state), *args]) == InputError.exit_code
     assert "`pollux recall MEMBER" in " ".join(capsys.readouterr().err.split())
+
+
+@on_a_loop
+async def test_another_capacity_changes_nothing_and_the_past_still_comes_back(tmp_path):
+    """More places after a restart, as the error of a full fleet says; and fewer, as long as all members fit."""
+    project, clock, seen = project_in(tmp_path), ManualClock(START), []
+    expected, _ = await run(project, tmp_path / "a", ORDER)
+    for part, capacity in ((ORDER[:7], 8), (ORDER[7:13], 12), (ORDER[13:], N + 3)):
+        (project / "pollux.toml").write_text(WIRING.replace("capacity = 8", f"capacity = {capacity}"))
+        async with Story(project, tmp_path / "state", clock, seen) as story:
+            for (sent,) in part:
+                await story.send(sent)
+            b = story.fleet.fold.belief
+            assert b.mean.shape[-1] == capacity
+            if capacity == 12:
+                await story.fleet.join([Member(f"new-{i}", {}) for i in range(3)], "ana")
+                await story.fleet.leave([f"new-{i}" for i in range(3)], "ana")
+                story.look()
+    got = (b.t, b.mean, b.cov, b.nis)
+    assert all(np.array_equal(x[..., :N], y[..., :N], equal_nan=True) for x, y in zip(expected, got, strict=True))
+    base = base_of(project)
+    with reading(tmp_path / "state" / "journal.db") as store:
+        for wall, known, _ in seen[::4]:
+            check(base, store, Moment(wall), known)
+        assert retrace_fleet(base, store).difference == ""
+
+
+@on_a_loop
+async def test_a_capacity_for_fewer_than_the_fleet_has_is_refused(tmp_path):
+    project = project_in(tmp_path)
+    async with Bench(project, tmp_path / "state") as bench:
+        await bench.fleet.join([Member("new", {})], "ana")
+        for messages in ORDER[:6]:
+            await bench.feed(messages)
+    (project / "pollux.toml").write_text(WIRING.replace("capacity = 8", f"capacity = {N}"))
+    with pytest.raises(WiringError, match=r"`capacity` must hold all members: 'new' .* place 6: received 6.*7"):
+        async with Bench(project, tmp_path / "state"):
+            pass

@@ -6,6 +6,7 @@ import numpy as np
 
 from pollux.runtime.fleets.fold import FleetFold, codec
 from pollux.runtime.fleets.kept import JOINED, LEFT
+from pollux.runtime.fleets.resize import resized
 from pollux.runtime.fleets.tags import FleetTags, Kept
 from pollux.runtime.store.base import Event
 
@@ -26,7 +27,7 @@ def replay(fold: FleetFold, tags: FleetTags, store: Kept, model: str) -> Replaye
     name, seq, ticks = tags.fleet, 0, 0
     kept = store.load_snapshot(name, model)
     if kept is not None:
-        fold.thaw(codec().decode(kept.data))
+        fold.thaw(resized(codec().decode(kept.data), name, fold.fleet.capacity))
         seq = kept.seq
     seq = max(seq, store.first_seq)  # a new model, where retention has dropped the beginning
     tags.open(store, fold.names)

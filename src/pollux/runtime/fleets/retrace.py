@@ -13,6 +13,7 @@ from pollux.core.errors import InputError, StoreError
 from pollux.runtime.fleets.build import FleetBase
 from pollux.runtime.fleets.fold import FleetFold, FleetState, codec
 from pollux.runtime.fleets.replay import replay
+from pollux.runtime.fleets.resize import resized
 from pollux.runtime.fleets.start import identity
 from pollux.runtime.fleets.tags import FleetTags
 from pollux.runtime.hindsight import Past
@@ -63,7 +64,7 @@ def retrace_fleet(base: FleetBase, store: Reading) -> RetracedFleet:
         before = [None, *before]
     ticks, beliefs, compared, wrong = 0, 0, 0, ""
     for old, new in zip(before, kept, strict=True):
-        was: FleetState = codec().decode(new.data)
+        was: FleetState = resized(codec().decode(new.data), base.name, base.fleet.capacity)
         fold, done = _folded(base, Past(store, new.seq, old, lambda e, was=was: e.id <= was.event, lambda: None))
         ticks += done
         wrong = _first_difference(base, was, fold.freeze())
