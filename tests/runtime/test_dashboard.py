@@ -700,6 +700,21 @@ def test_an_instant_of_the_past_is_shown_as_it_was_known(visit) -> None:
     assert "at=" not in sent.url
 
 
+def test_looking_back_fits_a_phone(visit) -> None:
+    page = visit(TWIN, size=PHONE)
+    page.get_by_role("button", name="Look back").click()
+    page.get_by_label("Instant, UTC").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.get_by_role("button", name="What did we know?").click()
+    region(page, "Known then, and now about the same instant").get_by_text("What came later").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    heads = page.locator(".card-head h2").evaluate_all(
+        "all => all.map(h => [h.getBoundingClientRect().top, h.textContent])"
+    )
+    order = [text for _, text in sorted(heads)]
+    assert order.index("Known then, and now about the same instant") < order.index("Proposed action")
+
+
 def test_a_click_in_a_chart_looks_back_only_when_asked_to(visit) -> None:
     page = visit(f"{TWIN}?range=21600")
     drawn(page)

@@ -77,6 +77,16 @@ def test_a_person_tries_proposes_approves_and_stops(kit, tmp_path: Path) -> None
         alarms = page.get_by_role("region", name="Alarms", exact=True)
         alarms.get_by_role("button", name="Ack: Level disagrees").click()
         alarms.get_by_text("acknowledged by").wait_for()
+
+        # what the server says of a past that it does not keep is shown in its words, and the way back works
+        page.evaluate("location.hash = '#/twin/tank?at=2023-11-14T22:13:20Z'")
+        page.get_by_role("heading", name="Nothing can be shown for 2023-11-14 22:13:20 UTC").wait_for()
+        page.get_by_role("alert").filter(has_text="The past of twin 'tank' is not kept").wait_for()
+        page.locator("#main").get_by_role("button", name="Back to live").click()
+        page.locator(".trend", has_text="level").locator("canvas").wait_for()
+        refused = [c for c in complaints if "the server responded with a status of" in c]  # the browser's own words
+        assert len(refused) == 1
+        complaints.remove(refused[0])
         browser.close()
     own = (server.url, server.url.replace("http", "ws", 1), "data:", "blob:")
     assert [u for u in requests if not u.startswith(own)] == []

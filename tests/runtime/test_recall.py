@@ -351,3 +351,27 @@ def test_a_plant_on_wall_time_has_one_clock(story, tmp_path):
 def test_two_questions_at_once_are_refused():
     with pytest.raises(InputError, match="ask one of them"):
         moment("12.5", event_time=True, plant_clock=True)
+
+
+def test_a_running_project_is_asked_by_the_plants_own_clock(tmp_path):
+    """Also where that clock is ahead of the wall's: a simulation of next year."""
+    project, ahead = write(tmp_path / "bench"), 2 * START
+
+    async def run():
+        async with Plant(project, tmp_path / "s") as plant:
+            for k in range(1, 30):
+                await plant.send(ahead + k, 100.0 + k)
+            ask = plant.engine.archive.recall
+            found = await ask("tank", Moment(ahead + 12.5, plant_clock=True))
+            with pytest.raises(InputError, match="has not come to"):
+                await ask("tank", Moment(ahead + 100, plant_clock=True))
+            return (
+                found,
+                await ask("tank", Moment(START + 12.5)),
+                await ask("tank", Moment(ahead + 29, plant_clock=True)),
+            )
+
+    found, by_wall, newest = asyncio.run(run())
+    assert (found["t"], found["rows"], found["digest"]) == (by_wall["t"], by_wall["rows"], by_wall["digest"])
+    assert START + 12 <= found["at"] < START + 13
+    assert newest["t"] == ahead + 29
