@@ -9,6 +9,7 @@ from pollux.model.native.arrays.moves import whole
 from pollux.model.native.arrays.nodes import Body, Node, Var
 from pollux.model.native.arrays.pen import Index, Pen
 from pollux.model.native.arrays.view import View
+from pollux.model.native.control import sizes
 
 Homes = Mapping[Var, View]
 Run = Callable[[Body, Sequence[View], Homes], list[View]]
@@ -18,7 +19,7 @@ Run = Callable[[Body, Sequence[View], Homes], list[View]]
 def scan(pen: Pen, node: Node, ins: Sequence[View], homes: Homes, run: Run) -> list[View]:
     """`lax.scan`: the carry lies in memory of its own, rows of the results are written where they belong."""
     p = node.eqn.params
-    consts, count, length = p["num_consts"], p["num_carry"], p["length"]
+    (consts, count), length = sizes(p), p["length"]
     (block,) = node.bodies
     stay = [out is block.ins[consts + k] for k, out in enumerate(block.outs[:count])]
     carry = [x if same else packed(pen, x) for x, same in zip(ins[consts : consts + count], stay, strict=True)]

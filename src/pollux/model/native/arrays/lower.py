@@ -14,6 +14,7 @@ from pollux.model.native.arrays.pool import Room
 from pollux.model.native.arrays.rules import RULES
 from pollux.model.native.arrays.schedule import POINTWISE, steps
 from pollux.model.native.arrays.view import View, row_major
+from pollux.model.native.control import sizes
 from pollux.model.native.tape import UnsupportedError
 
 LONGEST = 20_000
@@ -30,7 +31,7 @@ def assembly(jaxpr: Any, symbol: str, width: int, real: str) -> tuple[str, dict[
     ins = [_argument(pen, k, v.shape, v.dtype) for k, v in enumerate(body.ins)]
     outs = [_argument(pen, len(ins) + k, v.shape, v.dtype) for k, v in enumerate(jaxpr.out_avals)]
     # rows that a loop stacks are written where they belong; all else is written when every argument has been read
-    stacked = {v for node in body.nodes if node.name == "scan" for v in node.outs[node.eqn.params["num_carry"] :]}
+    stacked = {v for node in body.nodes if node.name == "scan" for v in node.outs[sizes(node.eqn.params)[1] :]}
     homes: dict[Var, View] = {}
     for v, room in zip(body.outs, outs, strict=True):
         if isinstance(v, Var) and v in stacked:
