@@ -43,7 +43,7 @@ class ArrayKernel:
         """Results in new arrays; the workspace holds rubbish and begins `shift` bytes behind a cache line."""
         ins = [np.array(a, kind, order="C") for a, (_, kind) in zip(args, self.ins, strict=True)]
         before = [a.copy() for a in ins]
-        outs = [np.full(shape, 85, kind) if kind != bool else np.ones(shape, bool) for shape, kind in self.outs]
+        outs = [np.full(shape, 85, np.uint8).astype(kind) for shape, kind in self.outs]
         size = self.about["work"]
         work = np.full(size + 256, filling, np.uint8)
         self.run(ins, outs, aligned(work) + shift)

@@ -16,7 +16,7 @@ def equal(fn, *args, tol=1e-12):
     """The loops over arrays give what XLA gives."""
     got = ArrayKernel(fn, args)(*args)
     for a, b in zip(got, jax.tree.leaves(jax.jit(fn)(*args)), strict=True):
-        assert a.dtype == b.dtype and a.shape == b.shape
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
         np.testing.assert_allclose(a, b, rtol=tol, atol=tol)
 
 
