@@ -181,7 +181,8 @@ def solid(x):
 
 
 def root(x, dice):
-    x = solid(square(x, dice))
+    """Of what is finite: LAPACK spreads an infinite or missing number otherwise than the formula does."""
+    x = solid(square(jnp.where(jnp.isfinite(x), x, 1.0), dice))
     return lax.linalg.cholesky(turned_square(x, dice), symmetrize_input=False)
 
 
@@ -450,7 +451,9 @@ def inputs(seed, special):
 
 
 def function(program, kept):
-    def fn(f, h, i, j, u, v, b, noise=None):
+    def fn(*args):
+        f, h, i, j, u, v, b, *noise = map(jnp.asarray, args)
+        noise = noise[0] if noise else None
         values = {"f": [f, h], "m": [], "s": [f.astype(jnp.float32)], "i": [i, j], "u": [u], "v": [v], "b": [b]}
         pool = run(Arrays(values, noise), program)
         return tuple(x for k in KINDS for x in pool.values[k][-kept:])

@@ -96,8 +96,10 @@ class Reading:
 
     def tag_ids(self, twin: str, names: Sequence[str]) -> np.ndarray:
         """Ids of the tags of a twin; one that no row was ever accepted of has an id that no row has."""
-        unknown = max(self.tags.values(), default=0)
-        ids = [self.tags.get((twin, name), unknown + 1 + i) for i, name in enumerate(names)]
+        ids = [self.tags.get((twin, name)) for name in names]
+        if None in ids:  # the largest id is looked for only then: a fleet asks once for each of its members
+            unknown = max(self.tags.values(), default=0)
+            ids = [unknown + 1 + i if id is None else id for i, id in enumerate(ids)]
         return np.array(ids, np.uint32)
 
 

@@ -55,9 +55,10 @@ def _factor(pen: Pen, U: View, n: int) -> None:
             good = pen.op(pen.one, "gt", d, pivot, pen.one.const(0.0, d), result=bool)
             old = pen.put(f"load i1, ptr {sound}")
             pen.line(f"store i1 {pen.put(f'and i1 {old}, {good}')}, ptr {sound}")
-            root = pen.op(pen.one, "div", d, pen.one.const(1.0, d), pen.op(pen.one, "sqrt", d, pivot))
-            inverse.append(pen.splat(pen.many, number, root))
-            rows[r] = pen.op(pen.many, "mul", d, rows[r], inverse[r])
+            root = pen.op(pen.one, "sqrt", d, pivot)
+            inverse.append(pen.splat(pen.many, number, pen.op(pen.one, "div", d, pen.one.const(1.0, d), root)))
+            scaled = pen.op(pen.many, "mul", d, rows[r], inverse[r])
+            rows[r] = pen.put(f"insertelement {kind} {scaled}, {number} {root}, i64 {r}")
             minus = pen.op(pen.many, "neg", d, rows[r])
             for s in range(r + 1, w):
                 rows[s] = fma(pen, d, _lane(pen, kind, number, minus, s), rows[r], rows[s])
