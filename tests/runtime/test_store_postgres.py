@@ -60,9 +60,11 @@ def test_after_a_restart_of_the_server_writing_and_reading_go_on(postgres_server
     tag = int(store.tag_ids("a", ["x"])[0])
     append(store, rows_of(7, tag))
     postgres_server.stop()
-    threading.Timer(0.5, postgres_server.start).start()  # it is away when the store asks first
+    later = threading.Timer(0.5, postgres_server.start)  # it is away when the store asks first
+    later.start()
     assert append(store, rows_of(9, tag)) == 8
     assert len(store.history("a", "x", 0, 100)[0]) == 18
+    later.join()  # the store may have found it before who started it did, and would have it started twice
     postgres_server.stop()
     postgres_server.start()
     assert len(store.history("a", "x", 0, 100)[0]) == 18  # the reader comes back by itself too
