@@ -11,6 +11,7 @@ POLLUX_EXAMPLES says how many programs are tried; with it they are drawn anew.
 import math
 import os
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -24,7 +25,7 @@ from pollux.model.native.machine import AARCH64, AVX2, host
 from pollux.model.native.tape import UnsupportedError
 
 from .array_kernel import ArrayKernel
-from .test_native_random import COMMON, KINDS, NONE, OPS, SPECIAL, WHOLE, Pool, compare, held
+from .test_native_random import COMMON, KINDS, NONE, OPS, SPECIAL, WHOLE, Pool, compare, held, solid, steps
 
 EXAMPLES = int(os.environ.get("POLLUX_EXAMPLES", "20"))
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 17, 19)
@@ -419,16 +420,7 @@ def branch(pool, picks, dice, inside):
 CONTROL = {"scan": scan, "while": until, "cond": branch}
 
 
-def lists(names, least, most, inner):
-    return st.lists(
-        st.tuples(
-            st.sampled_from(names), st.tuples(*[st.integers(0, 9)] * 4), st.integers(0, 9999), st.tuples(inner, inner)
-        ),
-        min_size=least,
-        max_size=most,
-    )
-
-
+lists = partial(steps, choices=9999)
 BASE = [*ELEMENTWISE, *sorted(ARRAY) * 2]
 INNERMOST = lists(BASE, 1, 4, NONE)
 INNER = lists([*BASE, *sorted(CONTROL) * 8], 1, 4, INNERMOST)

@@ -278,10 +278,11 @@ def branch(pool, picks, k, parts):
 CONTROL = {"scan": loop, "while": until, "large": large, "cond": branch}
 
 
-def steps(names, least, most, inner):
+def steps(names, least, most, inner, choices=59):
     return st.lists(
         st.tuples(
-            st.sampled_from(names), st.tuples(*[st.integers(0, 9)] * 4), st.integers(0, 59), st.tuples(inner, inner)
+            st.sampled_from(names), st.tuples(*[st.integers(0, 9)] * 4), st.integers(0, choices),
+            st.tuples(inner, inner),
         ),
         min_size=least,
         max_size=most,

@@ -60,7 +60,12 @@ def on_a_loop(test):
 
 @pytest.fixture
 def folder(tmp_path):
-    project = write(tmp_path / "project")
+    return project_in(tmp_path)
+
+
+def project_in(folder):
+    """A project with a fleet of tanks."""
+    project = write(folder / "project")
     (project / "pollux.toml").write_text(WIRING)
     (project / "members.csv").write_text("name,A\n" + "".join(f"tank-{i},{a!r}\n" for i, a in enumerate(AREAS)))
     return project

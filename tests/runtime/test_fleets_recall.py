@@ -31,18 +31,10 @@ from pollux.runtime.store.reading import reading
 from pollux.runtime.store.seal import seal
 from pollux.runtime.wiring import read_wiring
 
-from .project import write
-from .test_fleets import AREAS, ORDER, WIRING, Bench, N, columns, on_a_loop, run
+from .test_fleets import AREAS, ORDER, WIRING, Bench, N, columns, on_a_loop, project_in, run
 
 START = 1e9
 MESSAGES = 70
-
-
-def project_in(folder):
-    project = write(folder / "project")
-    (project / "pollux.toml").write_text(WIRING)
-    (project / "members.csv").write_text("name,A\n" + "".join(f"tank-{i},{a!r}\n" for i, a in enumerate(AREAS)))
-    return project
 
 
 def known_of(fold):

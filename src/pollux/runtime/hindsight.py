@@ -11,7 +11,7 @@ from math import inf
 import numpy as np
 
 from pollux.core.errors import InputError, StoreError
-from pollux.runtime.identity import KIND, Raised, same, software, starts
+from pollux.runtime.identity import KIND, Raised, same, since, software, starts
 from pollux.runtime.moments import Moment, instant
 from pollux.runtime.store.base import Block, Event, Snapshot, Track
 from pollux.runtime.store.reading import Reading
@@ -145,17 +145,13 @@ def hindsight(
     return Hindsight(Past(reading, end, snapshot, moment.knew, alive), moment, whose.identity, begun, run[-1], start)
 
 
-def _run(begun: Sequence[Raised], mine: str, moment: Moment) -> list[Raised]:
+def _run(begun: Sequence[Raised], mine: str, moment: Moment) -> Sequence[Raised]:
     """The starts since it has been as it was at the moment, up to then; at an event time: as it is now."""
     before = [b for b in begun if moment.event_time or b.received <= moment.t]
     if not before:
         when = f"; the first start that it tells of was at {instant(begun[0].received)}" if begun else ""
         raise InputError(f"The journal does not say what ran at {instant(moment.t)}{when}; give a later time")
-    same(mine, before[-1], f"What was known at {instant(moment.t)}")
-    first = len(before)
-    while first and before[first - 1].identity == mine:
-        first -= 1
-    return before[first:]
+    return since(before, mine, f"What was known at {instant(moment.t)}")
 
 
 def _between(

@@ -8,7 +8,7 @@ an export or an auditor needs without the project), and with the row from which 
 import hashlib
 import inspect
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -98,6 +98,18 @@ def same(mine: str, start: Raised, what: str) -> None:
             f"({start.software}), now {mine}; take the project's files of that time and ask again with "
             "`--project FOLDER --state COPY`"
         )
+
+
+def since(begun: Sequence[Raised], mine: str, what: str) -> Sequence[Raised]:
+    """The starts at the end of `begun`, which is not empty, since when it has been as it is now.
+
+    Raises `InputError` when it was another one at the last of them, as in `same`.
+    """
+    same(mine, begun[-1], what)
+    first = len(begun)
+    while first and begun[first - 1].identity == mine:
+        first -= 1
+    return begun[first:]
 
 
 def _source(made: Any) -> str:

@@ -33,7 +33,7 @@ from pollux.runtime.fleets.retrace import retrace_fleet
 from pollux.runtime.fold import Fold
 from pollux.runtime.folding import REFOLDED
 from pollux.runtime.hindsight import Past
-from pollux.runtime.identity import KIND, Raised, identity, same, software, starts
+from pollux.runtime.identity import KIND, Raised, identity, since, software, starts
 from pollux.runtime.intake import Delivery, TagTable
 from pollux.runtime.intents import HANDLERS
 from pollux.runtime.lane import Lane
@@ -405,11 +405,7 @@ def _begun(subject: Subject, store: Reading) -> tuple[Raised, Raised]:
     begun = starts(store.events(name, (KIND,)))
     if not begun:
         raise InputError(f"The journal tells of no start of twin {name!r}; there is nothing to retrace")
-    same(mine, begun[-1], "What is recorded last")
-    at = len(begun)
-    while at and begun[at - 1].identity == mine:
-        at -= 1
-    return begun[at], begun[-1]
+    return since(begun, mine, "What is recorded last")[0], begun[-1]
 
 
 def _plain(event: Event) -> Any:

@@ -17,7 +17,7 @@ from pollux.runtime.fleets.resize import resized
 from pollux.runtime.fleets.start import identity
 from pollux.runtime.fleets.tags import FleetTags
 from pollux.runtime.hindsight import Past
-from pollux.runtime.identity import KIND, same, software, starts
+from pollux.runtime.identity import KIND, since, software, starts
 from pollux.runtime.store.base import Snapshot
 from pollux.runtime.store.reading import Reading
 
@@ -47,11 +47,7 @@ def retrace_fleet(base: FleetBase, store: Reading) -> RetracedFleet:
     begun, mine = starts(store.events(base.name, (KIND,))), identity(base)
     if not begun:
         raise InputError(f"The journal tells of no start of fleet {base.name!r}; there is nothing to retrace")
-    same(mine, begun[-1], "What is recorded last")
-    at = len(begun)
-    while at and begun[at - 1].identity == mine:
-        at -= 1
-    first, last = begun[at], begun[-1]
+    first, last = since(begun, mine, "What is recorded last")[0], begun[-1]
     marks = [m for m in store.marks(base.name) if m.model == base.model_hash and m.seq >= store.first_seq]
     marks = [m for m in marks if m.seq > first.seq or m.seq == first.began > 0]
     kept = [found for found in (store.snapshot(m.id) for m in marks) if found is not None]
