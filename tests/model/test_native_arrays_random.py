@@ -25,7 +25,7 @@ from pollux.model.native.machine import AARCH64, AVX2, host
 from pollux.model.native.tape import UnsupportedError
 
 from .array_kernel import ArrayKernel
-from .test_native_random import COMMON, KINDS, NONE, OPS, SPECIAL, WHOLE, Pool, compare, held, solid, steps
+from .test_native_random import COMMON, KINDS, NONE, OPS, SPECIAL, WHOLE, Pool, compare, held, steps
 
 EXAMPLES = int(os.environ.get("POLLUX_EXAMPLES", "20"))
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 17, 19)
