@@ -10,6 +10,7 @@ from jax.extend import core as jex
 from pollux.model.native import control, functions, linalg
 from pollux.model.native import index as index_rules
 from pollux.model.native.builder import LIMIT, Builder, arguments
+from pollux.model.native.calls import INSIDE, inside, platform
 from pollux.model.native.index import constant, each
 from pollux.model.native.layout import in_place, place_outputs
 from pollux.model.native.size import estimate
@@ -247,33 +248,8 @@ def _cumulative(name: str) -> Callable[..., np.ndarray]:
     return rule
 
 
-def _call(param: str) -> Callable[..., Arrays]:
-    def rule(b, eqn, *args):
-        inner = eqn.params[param]
-        return run(b, inner if hasattr(inner, "consts") else jex.ClosedJaxpr(inner, ()), list(args))
-
-    return rule
-
-
-def _high_level(b, eqn, *args):
-    """An operation of JAX 0.12 that says itself what it is made of (`searchsorted`)."""
-    prim = eqn.params["_prim"]
-    kinds = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in prim.in_avals_flat]
-    return run(b, jax.make_jaxpr(prim.expand)(*kinds), list(args))
-
-
-def _linear_solve(b, eqn, *args):
-    lengths = eqn.params["const_lengths"]
-    skip = lengths.matvec + lengths.vecmat
-    rhs = args[skip + lengths.solve + lengths.transpose_solve :]
-    return run(b, eqn.params["jaxprs"].solve, [*args[skip : skip + lengths.solve], *rhs])
-
-
-def _platform(b, eqn):
-    for i, names in enumerate(eqn.params["platforms"]):
-        if names is None or "cpu" in names:
-            return constant(i, np.int32)
-    raise UnsupportedError("`platform_index` without the CPU")
+def _inside(b, eqn, *args):
+    return run(b, *inside(eqn, args))
 
 
 def _empty(b, eqn):
@@ -350,18 +326,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "scatter-add": index_rules.scatter_add,
     "dynamic_slice": index_rules.dynamic_slice,
     "dynamic_update_slice": index_rules.dynamic_update_slice,
-    "jit": _call("jaxpr"),
-    "pjit": _call("jaxpr"),
-    "closed_call": _call("call_jaxpr"),
-    "core_call": _call("call_jaxpr"),
-    "remat2": _call("jaxpr"),
-    "checkpoint": _call("jaxpr"),
-    "custom_jvp_call": _call("call_jaxpr"),
-    "custom_vjp_call": _call("call_jaxpr"),
-    "custom_vjp_call_jaxpr": _call("fun_jaxpr"),
-    "call_hi_primitive": _high_level,
-    "custom_linear_solve": _linear_solve,
-    "platform_index": _platform,
+    **dict.fromkeys(INSIDE, _inside),
+    "platform_index": lambda b, eqn: constant(platform(eqn), np.int32),
     "scan": _with_run(control.scan),
     "while": _with_run(control.while_),
     "cond": _with_run(control.cond),

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 from jax.extend import core as jex
 from jax.interpreters import partial_eval
 
 from pollux.model.native.arrays.known import known
+from pollux.model.native.calls import INSIDE, inside, platform
 from pollux.model.native.size import estimate
-from pollux.model.native.tape import UnsupportedError
 from pollux.model.native.text import machine_type
 
 
@@ -48,11 +47,6 @@ class Node:
     bodies: tuple[Body, ...] = ()
 
 
-CALLS = {
-    "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "remat2": "jaxpr",
-    "checkpoint": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr",
-    "custom_vjp_call_jaxpr": "fun_jaxpr",
-}  # fmt: skip
 SAME = frozenset(("copy", "copy_p", "stop_gradient", "optimization_barrier"))
 WIDE = 16
 """Scalar operations of a node, on average: an EKF of six states and sensors."""
@@ -110,20 +104,11 @@ def _equation(eqn: Any, ins: list[Operand], nodes: list[Node]) -> Sequence[Opera
     name, params = eqn.primitive.name, eqn.params
     if name in SAME:
         return ins
-    if name in CALLS:
-        inner = params[CALLS[name]]
-        return _run(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), ins, nodes)
-    if name == "call_hi_primitive":  # JAX 0.12: it says itself what it is made of
-        prim = params["_prim"]
-        inner = jax.make_jaxpr(prim.expand)(*(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in prim.in_avals_flat))
-        return _run(inner.jaxpr, inner.consts, ins, nodes)
-    if name == "custom_linear_solve":
-        lengths, solve = params["const_lengths"], params["jaxprs"].solve
-        skip = lengths.matvec + lengths.vecmat
-        rhs = ins[skip + lengths.solve + lengths.transpose_solve :]
-        return _run(solve.jaxpr, solve.consts, [*ins[skip : skip + lengths.solve], *rhs], nodes)
+    if name in INSIDE:
+        inner, args = inside(eqn, ins)
+        return _run(inner.jaxpr, inner.consts, args, nodes)
     if name == "platform_index":
-        return [np.asarray(_platform(params["platforms"]), np.int32)]
+        return [np.asarray(platform(eqn), np.int32)]
     outs = [_var(v) for v in eqn.outvars]
     if all(0 in v.shape for v in outs):
         return [np.zeros(v.shape, v.dtype) for v in outs]
@@ -145,10 +130,3 @@ def _bodies(name: str, params: Any) -> tuple[Body, ...]:
     if name == "while":
         return body(params["cond_jaxpr"]), body(params["body_jaxpr"])
     return tuple(map(body, params["branches"])) if name == "cond" else ()
-
-
-def _platform(platforms: Any) -> int:
-    for i, names in enumerate(platforms):
-        if names is None or "cpu" in names:
-            return i
-    raise UnsupportedError("`platform_index` without the CPU")
