@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pollux.model.native.arrays.loops import Here, Lay, lay, nest, order_of, packed, places, read
+from pollux.model.native.arrays.loops import combine, order_of, packed, places
 from pollux.model.native.arrays.memory import address, load, store
 from pollux.model.native.arrays.memory import take as room
 from pollux.model.native.arrays.pen import Index, Pen
@@ -18,30 +18,17 @@ def cumulative(pen: Pen, name: str, x: View, axis: int, reverse: bool) -> View:
     after = source.sliced([int(a == axis) for a in range(len(x.shape))], x.shape, [1] * len(x.shape))
     if not after.size:
         return out
-    slow = (axis, *(a for a in order_of([out]) if a != axis))
-    layout = _apart(after, before, slow)
-
-    def write(here: Here) -> None:
-        old = read(pen, before, layout.strides[0], here)
-        new = read(pen, after, layout.strides[1], here)
-        value = pen.op(here.lanes, name, x.dtype, old, new)
-        store(pen, x.dtype, value, address(pen, after, here.at, layout.strides[1]), here.lanes, here.mask)
-
-    if layout.counts and layout.counts[-1] == after.shape[axis] and len(layout.counts) == 1:
-        with pen.loop(after.shape[axis]) as i:  # one after the other
-            write(Here(pen.one, None, (i,)))
-    else:
-        nest(pen, layout, write, lambda at: None)
+    with pen.loop(after.shape[axis]) as k:  # one after the other
+        old, new = (_at(pen, x, axis, k) for x in (before, after))
+        combine(pen, name, old, new, new)
     return out
 
 
-def _apart(a: View, b: View, order: tuple[int, ...]) -> Lay:
-    """The layout of two views whose slowest axis is not merged with the others."""
-    inner = lay(a.shape, (b.strides, a.strides), order[1:])
-    first = order[0]
-    return Lay(
-        (a.shape[first], *inner.counts), ((b.strides[first], *inner.strides[0]), (a.strides[first], *inner.strides[1]))
-    )
+def _at(pen: Pen, x: View, axis: int, k: Index) -> View:
+    """Element k of an axis, which is gone."""
+    pointer = address(pen, x, (k,), (x.strides[axis],))
+    rest = [a for a in range(len(x.shape)) if a != axis]
+    return View(pointer, x.dtype, tuple(x.shape[a] for a in rest), tuple(x.strides[a] for a in rest))
 
 
 def place_of(pen: Pen, name: str, x: View, axis: int, dtype: np.dtype) -> View:

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from pollux.model.native.arrays.loops import Here, copy, lay, nest, order_of, packed, places, read
-from pollux.model.native.arrays.memory import address, store, take
+from pollux.model.native.arrays.loops import combine, copy, packed, places
+from pollux.model.native.arrays.memory import address, take
 from pollux.model.native.arrays.moves import whole, within
 from pollux.model.native.arrays.pen import Index, Pen
 from pollux.model.native.arrays.view import View
@@ -65,7 +65,7 @@ def scatter(pen: Pen, eqn: Any, x: View, index: View, update: View, name: str | 
         if name is None:
             copy(pen, source, target)
         else:
-            _combine(pen, name, source, target)
+            combine(pen, name, target, source, target)
 
     axes = numbers.scatter_dims_to_operand_dims
     _visit(pen, [update.shape[d] for d in batch], index, axes, x.shape, sizes, mode, one)
@@ -103,21 +103,6 @@ def _visit(
 
 def _drops(mode: Any) -> bool:
     return "FILL" in str(mode)
-
-
-def _combine(pen: Pen, name: str, source: View, target: View) -> None:
-    order = order_of([target])
-    fast = order[-1] if order else None
-    if fast is not None and source.strides[fast] not in (0, 1):
-        source = packed(pen, source, order)
-    layout = lay(source.shape, (source.strides, target.strides), order)
-
-    def write(here: Here) -> None:
-        old, new = read(pen, target, layout.strides[1], here), read(pen, source, layout.strides[0], here)
-        value = pen.op(here.lanes, name, target.dtype, old, new)
-        store(pen, target.dtype, value, address(pen, target, here.at, layout.strides[1]), here.lanes, here.mask)
-
-    nest(pen, layout, write, lambda at: None)
 
 
 def _evenly(eqn: Any, x: View, index: np.ndarray) -> View | None:

@@ -134,3 +134,23 @@ def packed(pen: Pen, view: View, order: Sequence[int] | None = None) -> View:
     made = take(pen, view.dtype, view.shape, order)
     copy(pen, view, made)
     return made
+
+
+def even(pen: Pen, view: View, order: Sequence[int]) -> View:
+    """A view whose fastest axis has stride 1 or 0."""
+    fastest = next((a for a in reversed(order) if view.shape[a] > 1), None)
+    return view if fastest is None or view.strides[fastest] in (0, 1) else packed(pen, view, order)
+
+
+def combine(pen: Pen, name: str, a: View, b: View, out: View) -> None:
+    """`name` of the elements of a and b into `out`, which may be one of them."""
+    order = order_of([out])
+    a, b = even(pen, a, order), even(pen, b, order)
+    layout = lay(out.shape, (a.strides, b.strides, out.strides), order)
+
+    def write(here: Here) -> None:
+        x, y = read(pen, a, layout.strides[0], here), read(pen, b, layout.strides[1], here)
+        value = pen.op(here.lanes, name, out.dtype, x, y)
+        store(pen, out.dtype, value, address(pen, out, here.at, layout.strides[2]), here.lanes, here.mask)
+
+    nest(pen, layout, write, lambda at: None)

@@ -38,7 +38,12 @@ def load(pen: Pen, dtype: np.dtype, pointer: str, lanes: Lanes, mask: str | None
 
 def load_one(pen: Pen, dtype: np.dtype, pointer: str, lanes: Lanes) -> str:
     """One element in all lanes."""
-    value = pen.splat(lanes, pen.stored(dtype), load_raw(pen, dtype, pointer))
+    return spread(pen, dtype, load_raw(pen, dtype, pointer), lanes)
+
+
+def spread(pen: Pen, dtype: np.dtype, value: str, lanes: Lanes) -> str:
+    """An element, as it is stored, in all lanes."""
+    value = pen.splat(lanes, pen.stored(dtype), value)
     return _truth(pen, value, lanes.lanes) if dtype.kind == "b" else value
 
 

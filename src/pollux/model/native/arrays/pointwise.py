@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from pollux.model.native.arrays.loops import Here, Lay, lay, nest, order_of, packed, read
-from pollux.model.native.arrays.memory import address, load_raw, store, take
+from pollux.model.native.arrays.loops import Here, Lay, even, lay, nest, order_of, packed, read
+from pollux.model.native.arrays.memory import address, load_raw, spread, store, take
 from pollux.model.native.arrays.nodes import Node, Operand, Var
 from pollux.model.native.arrays.pen import Index, Pen
 from pollux.model.native.arrays.view import View
@@ -16,7 +16,6 @@ from pollux.model.native.index import constant
 from pollux.model.native.rules import RULES, elementwise
 from pollux.model.native.scalars import Lanes, emit
 from pollux.model.native.tape import Cell, Memory, Ref, Tape
-from pollux.model.native.text import zero
 
 LONG = 48
 """Operations from which a loop is worth copies of its operands that let it run through all axes as one."""
@@ -35,7 +34,7 @@ def pointwise(
     tape, views = _tape(pen, nodes, value, results, shape)
     views = [v if v.shape == shape else v.spread(shape, range(len(v.shape))) for v in views]
     order = order_of(views)
-    views = [_even(pen, v, order) for v in views]
+    views = [even(pen, v, order) for v in views]
     if tape.size > LONG:
         views = _one_run(pen, views, shape, order)
     out = {}
@@ -96,12 +95,6 @@ def _strides(a: np.ndarray) -> tuple[int, ...]:
     return tuple(s // a.itemsize for s in np.empty(a.shape, a.dtype).strides)
 
 
-def _even(pen: Pen, view: View, order: Sequence[int]) -> View:
-    """A view whose fastest axis has stride 1 or 0."""
-    fastest = next((a for a in reversed(order) if view.shape[a] > 1), None)
-    return view if fastest is None or view.strides[fastest] in (0, 1) else packed(pen, view, order)
-
-
 def _one_run(pen: Pen, views: list[View], shape: tuple[int, ...], order: Sequence[int]) -> list[View]:
     """Copies of what keeps a long loop from running through all its axes as one."""
     if len(lay(shape, [v.strides for v in views], order).counts) < 2:
@@ -128,11 +121,7 @@ def _loop(pen: Pen, tape: Tape, views: Sequence[View], outs: Sequence[View], lay
     def argument(k: int, here: Here) -> str:
         if k not in still:
             return read(pen, views[k], layout.strides[k], here)
-        n = here.lanes.lanes
-        wide = pen.splat(here.lanes, pen.stored(views[k].dtype), still[k])
-        if views[k].dtype.kind != "b":
-            return wide
-        return pen.put(f"icmp ne {'i8' if n == 1 else f'<{n} x i8>'} {wide}, {zero('i8', n)}")
+        return spread(pen, views[k].dtype, still[k], here.lanes)
 
     def write(here: Here) -> None:
         names: dict[int, str] = {}

@@ -11,7 +11,7 @@ kernel alone: what is multiplied here fits into the cache).
 
 import numpy as np
 
-from pollux.model.native.arrays.loops import Here, lay, nest, packed, places, read
+from pollux.model.native.arrays.loops import combine, packed, places
 from pollux.model.native.arrays.memory import address, load, load_one, mask, store, take
 from pollux.model.native.arrays.moves import reshape
 from pollux.model.native.arrays.pen import Index, Pen
@@ -106,20 +106,8 @@ def _dots(pen: Pen, A: View, B: View, lead: list[int]) -> View:
     rows = A.spread(shape, (*range(n), n, n + 2))
     columns = B.transposed([*range(n), n + 1, n]).spread(shape, (*range(n), n + 1, n + 2))
     both = take(pen, A.dtype, shape)
-    _times(pen, rows, columns, both)
+    combine(pen, "mul", rows, columns, both)
     return reduce(pen, "add", both, (n + 2,))
-
-
-def _times(pen: Pen, a: View, b: View, out: View) -> None:
-    a, b = (x if x.strides[-1] in (0, 1) else packed(pen, x) for x in (a, b))
-    layout = lay(out.shape, (a.strides, b.strides, out.strides), range(len(out.shape)))
-
-    def write(here: Here) -> None:
-        x, y = (read(pen, v, s, here) for v, s in zip((a, b), layout.strides, strict=False))
-        value = pen.op(here.lanes, "mul", a.dtype, x, y)
-        store(pen, out.dtype, value, address(pen, out, here.at, layout.strides[2]), here.lanes, here.mask)
-
-    nest(pen, layout, write, lambda at: None)
 
 
 def _matrix(pen: Pen, x: View, batch: tuple, free: list[int], summed: tuple) -> tuple[View, list[int]]:
